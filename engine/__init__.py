@@ -1,0 +1,1 @@
+"""The synthesis engine: text to speech in plain PyTorch."""

@@ -1,0 +1,1 @@
+"""vlm: the life of a voice, kept, checked and ended with evidence."""

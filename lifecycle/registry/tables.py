@@ -1,0 +1,268 @@
+"""The registry's tables (SQLAlchemy Core); the migrations spell out the same schema.
+
+Text about people lies in sealed columns (`*_sealed`) that can be deleted row by row. Ids are random, never
+derived from names. Times are RFC 3339 UTC text with microseconds, so that both databases sort them alike.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _uid() -> Column[str]:
+    return Column("uid", String(32), nullable=False, unique=True)
+
+
+def _id() -> Column[int]:
+    return Column("id", Integer, primary_key=True)
+
+
+installation = Table(
+    "installation",
+    metadata,
+    _id(),
+    _uid(),
+    Column("created_at", String(32), nullable=False),
+    Column("here", Boolean, nullable=False),
+    Column("owner_uid", Integer, nullable=False),
+)
+
+voices = Table(
+    "voices",
+    metadata,
+    _id(),
+    _uid(),
+    Column("name", String(64), nullable=True, unique=True),
+    Column("state", String(16), nullable=False, index=True),
+    Column("owner", Text),
+    Column("contact", Text),
+    Column("policy", String(64), nullable=False),
+    Column("upstream", Text),
+    Column("mute", Boolean, nullable=False, default=False),
+    Column("own_voice", Boolean, nullable=False, default=False),
+    Column("facts", JSON, nullable=False),
+    Column("created_at", String(32), nullable=False),
+    Column("changed_at", String(32), nullable=False),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    _id(),
+    _uid(),
+    Column("voice_id", ForeignKey("voices.id"), nullable=False, index=True),
+    Column("number", Integer, nullable=False),
+    Column("identity", String(80), nullable=False, index=True),
+    Column("created_at", String(32), nullable=False),
+    Column("withdrawn_at", String(32)),
+    UniqueConstraint("voice_id", "number", name="uq_versions_voice_number"),
+)
+
+subjects = Table(
+    "subjects",
+    metadata,
+    _id(),
+    _uid(),
+    Column("pseudonym", String(16), nullable=False, unique=True),
+    Column("lookup_tag", String(64), unique=True),
+    Column("label_sealed", LargeBinary),
+    Column("generation", Integer, nullable=False, default=0),
+    Column("created_at", String(32), nullable=False),
+)
+
+voice_subjects = Table(
+    "voice_subjects",
+    metadata,
+    Column("voice_id", ForeignKey("voices.id"), primary_key=True),
+    Column("subject_id", ForeignKey("subjects.id"), primary_key=True, index=True),
+)
+
+recording_sets = Table(
+    "recording_sets",
+    metadata,
+    _id(),
+    _uid(),
+    Column("voice_id", ForeignKey("voices.id"), nullable=False, index=True),
+    Column("subject_id", ForeignKey("subjects.id"), nullable=True, index=True),
+    Column("data_class", String(16), nullable=False),
+    Column("key_id", String(32), nullable=False, unique=True),
+    Column("created_at", String(32), nullable=False),
+    Column("destroyed_at", String(32)),
+)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    _id(),
+    _uid(),
+    Column("voice_id", ForeignKey("voices.id"), nullable=False, index=True),
+    Column("version_id", ForeignKey("versions.id"), nullable=True, index=True),
+    Column("set_id", ForeignKey("recording_sets.id"), nullable=True, index=True),
+    Column("role", String(16), nullable=False),
+    Column("data_class", String(16), nullable=False),
+    Column("digest", String(80), nullable=False, index=True),
+    Column("size_bytes", Integer, nullable=False),
+    Column("key_id", String(32)),
+    Column("kind", String(64), nullable=False),
+    Column("facts", JSON, nullable=False),
+    Column("label_sealed", LargeBinary),
+    Column("fingerprint", String(64), index=True),
+    Column("added_at", String(32), nullable=False),
+    Column("present", Boolean, nullable=False, default=True),
+)
+
+consents = Table(
+    "consents",
+    metadata,
+    _id(),
+    _uid(),
+    Column("subject_id", ForeignKey("subjects.id"), nullable=False, index=True),
+    Column("voice_id", ForeignKey("voices.id"), nullable=True, index=True),
+    Column("scope", String(64), nullable=False),
+    Column("valid_until", String(32)),
+    Column("received_at", String(32), nullable=False),
+    Column("evidence_uid", String(32)),
+    Column("withdrawn_at", String(32)),
+)
+
+holds = Table(
+    "holds",
+    metadata,
+    _id(),
+    _uid(),
+    Column("voice_id", ForeignKey("voices.id"), nullable=True, index=True),
+    Column("subject_id", ForeignKey("subjects.id"), nullable=True, index=True),
+    Column("reason_sealed", LargeBinary, nullable=False),
+    Column("placed_at", String(32), nullable=False),
+    Column("released_at", String(32)),
+)
+
+verdicts = Table(
+    "verdicts",
+    metadata,
+    _id(),
+    _uid(),
+    Column("version_id", ForeignKey("versions.id"), nullable=False, index=True),
+    Column("torch", String(32), nullable=False),
+    Column("build", String(64), nullable=False),
+    Column("python", String(16), nullable=False),
+    Column("lock_hash", String(80), nullable=False),
+    Column("engine_hash", String(80), nullable=False),
+    Column("device", String(64), nullable=False),
+    Column("code", String(16), nullable=False),
+    Column("verdict", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("next", Text),
+    Column("detail", JSON, nullable=False),
+    Column("sandbox", String(16), nullable=False),
+    Column("inputs_hash", String(80), nullable=False),
+    Column("at", String(32), nullable=False),
+)
+
+accepted_risks = Table(
+    "accepted_risks",
+    metadata,
+    _id(),
+    _uid(),
+    Column("voice_id", ForeignKey("voices.id"), nullable=True, index=True),
+    Column("risk", String(64), nullable=False),
+    Column("until", String(32), nullable=False),
+    Column("reason_sealed", LargeBinary, nullable=False),
+    Column("at", String(32), nullable=False),
+)
+
+purges = Table(
+    "purges",
+    metadata,
+    _id(),
+    _uid(),
+    Column("voice_id", ForeignKey("voices.id"), nullable=False, index=True),
+    Column("verb", String(16), nullable=False),
+    Column("state", String(16), nullable=False, index=True),
+    Column("plan", JSON, nullable=False),
+    Column("plan_sealed", LargeBinary),
+    Column("plan_digest", String(80), nullable=False),
+    Column("basis", String(32)),
+    Column("request_sealed", LargeBinary),
+    Column("opened_at", String(32), nullable=False),
+    Column("changed_at", String(32), nullable=False),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    _id(),
+    _uid(),
+    Column("purge_id", ForeignKey("purges.id"), nullable=True, index=True),
+    Column("action", String(32), nullable=False),
+    Column("payload", JSON, nullable=False),
+    Column("created_at", String(32), nullable=False),
+    Column("done_at", String(32)),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    _id(),
+    _uid(),
+    Column("verb", String(16), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("boot_id", String(64), nullable=False),
+    Column("started_at", String(32), nullable=False),
+    Column("ended_at", String(32)),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    _uid(),
+    Column("at", String(32), nullable=False),
+    Column("verb", String(32), nullable=False),
+    Column("voice_uid", String(32), index=True),
+    Column("subject_uid", String(32), index=True),
+    Column("details_digest", String(80), nullable=False),
+    Column("leaf", LargeBinary, nullable=False),
+    Column("leaf_hash", String(64), nullable=False),
+    Column("chain_hash", String(64), nullable=False),
+)
+
+event_details = Table(
+    "event_details",
+    metadata,
+    _id(),
+    Column("event_sequence", ForeignKey("events.sequence"), nullable=False, unique=True),
+    Column("subject_uid", String(32), index=True),
+    Column("sealed", LargeBinary, nullable=False),
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    _id(),
+    Column("size", Integer, nullable=False, unique=True),
+    Column("root", String(64), nullable=False),
+    Column("at", String(32), nullable=False),
+    Column("note", Text, nullable=False),
+)
