@@ -1,0 +1,1 @@
+"""Text front ends: one package per language, written text in, phones out; no torch."""

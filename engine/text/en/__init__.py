@@ -1,0 +1,1 @@
+"""English front end: normalisation, pronunciation and pauses in festival's phone set."""
