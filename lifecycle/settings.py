@@ -1,0 +1,175 @@
+"""Where vlm keeps things and how it behaves: flags > environment > user file > home file > defaults."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lifecycle.domain.errors import UsageError
+
+APP = "vlm"
+DEFAULT_TORCH = "2.13.0"
+HERE = ".vlm"
+
+# A file inside VLM_HOME may be written by whoever sends the folder, so it names no program, index, URL or key.
+_SAFE_IN_HOME = frozenset({"default_torch", "default_policy", "verify_device"})
+_ENVIRONMENT: Mapping[str, str] = {
+    "home": "VLM_HOME",
+    "keys": "VLM_KEYS",
+    "runtimes": "VLM_RUNTIMES",
+    "torch_index": "VLM_TORCH_INDEX",
+    "wheels": "VLM_WHEELS",
+    "default_torch": "VLM_DEFAULT_TORCH",
+    "default_policy": "VLM_DEFAULT_POLICY",
+    "verify_device": "VLM_VERIFY_DEVICE",
+    "offline": "VLM_OFFLINE",
+    "sandbox": "VLM_SANDBOX",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting, resolved; `sources` says where each value comes from."""
+
+    home: Path
+    keys: Path
+    runtimes: Path
+    user_config: Path
+    torch_index: str | None = None
+    wheels: tuple[Path, ...] = ()
+    default_torch: str = DEFAULT_TORCH
+    default_policy: str = "default"
+    verify_device: str = "auto"
+    offline: bool = False
+    sandbox: str = "auto"
+    here: bool = False
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+
+def load_settings(
+    environment: Mapping[str, str], *, flags: Mapping[str, Any] | None = None, cwd: Path | None = None
+) -> Settings:
+    """Resolve all settings.
+
+    Args:
+        environment: The process environment.
+        flags: Values given on the command line; None values do not count.
+        cwd: Where a `./.vlm` would lie; the current folder by default.
+
+    Raises:
+        UsageError: An unknown or forbidden key in a settings file, or a value of the wrong kind.
+    """
+    from platformdirs import user_cache_path, user_config_path, user_data_path
+
+    user_config = Path(environment.get("VLM_CONFIG", "") or user_config_path(APP) / "vlm.toml")
+    keys_default = user_config_path(APP) / "keys"
+    here = (cwd or Path.cwd()) / HERE
+    defaults: dict[str, Any] = {
+        "home": user_data_path(APP),
+        "keys": keys_default,
+        "runtimes": user_cache_path(APP) / "runtimes",
+    }
+    layers: list[tuple[str, Mapping[str, Any]]] = [
+        ("flag", {key: value for key, value in (flags or {}).items() if value is not None}),
+        ("environment", {k: environment[v] for k, v in _ENVIRONMENT.items() if environment.get(v)}),
+        (str(user_config), _read(user_config, allowed=frozenset(_ENVIRONMENT))),
+    ]
+    chosen, sources = _merge(layers)
+    keys = Path(chosen.get("keys", keys_default)).expanduser()
+    if "home" not in chosen and is_trusted_here(here, keys):
+        chosen["home"], sources["home"] = here, "the ./.vlm that `vlm init --here` made"
+    home = Path(chosen.get("home", defaults["home"])).expanduser()
+    from_home = _read(home / "vlm.toml", allowed=_SAFE_IN_HOME)
+    for key, value in from_home.items():
+        if key not in chosen:
+            chosen[key], sources[key] = value, str(home / "vlm.toml")
+    return _build(chosen, defaults, sources, user_config)
+
+
+def is_trusted_here(folder: Path, keys: Path) -> bool:
+    """Whether a `./.vlm` is ours: owned by the caller, and recorded beside the keys by `vlm init --here`."""
+    marker = folder / "installation"
+    try:
+        if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+            return False
+        installation = marker.read_text(encoding="ascii").strip()
+        recorded = (keys / installation / "here").read_text(encoding="utf-8")
+    except (OSError, UnicodeError, ValueError):
+        return False
+    return len(installation) == 32 and recorded == str(folder.resolve())
+
+
+def _merge(layers: list[tuple[str, Mapping[str, Any]]]) -> tuple[dict[str, Any], dict[str, str]]:
+    chosen: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for source, values in layers:
+        for key, value in values.items():
+            if key not in chosen:
+                chosen[key], sources[key] = value, source
+    return chosen, sources
+
+
+def _read(path: Path, *, allowed: frozenset[str]) -> Mapping[str, Any]:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f'settings file "{path}" could not be read: {error}') from None
+    for key in values:
+        if key in allowed:
+            continue
+        if key in _ENVIRONMENT:
+            raise UsageError(
+                f'setting "{key}" may not stand in "{path}", because that file travels with the registry',
+                hint="set it in your user configuration or the environment; see: vlm config show",
+            )
+        raise UsageError(f'"{key}" in "{path}" is not a setting', hint="vlm config show")
+    return values
+
+
+def _build(
+    chosen: Mapping[str, Any], defaults: Mapping[str, Any], sources: dict[str, str], user_config: Path
+) -> Settings:
+    for key in _ENVIRONMENT:
+        sources.setdefault(key, "default")
+    wheels = chosen.get("wheels", ())
+    if isinstance(wheels, str):
+        wheels = [part for part in wheels.split(os.pathsep) if part]
+    return Settings(
+        home=Path(chosen.get("home", defaults["home"])).expanduser().absolute(),
+        keys=Path(chosen.get("keys", defaults["keys"])).expanduser().absolute(),
+        runtimes=Path(chosen.get("runtimes", defaults["runtimes"])).expanduser().absolute(),
+        user_config=user_config,
+        torch_index=chosen.get("torch_index"),
+        wheels=tuple(Path(wheel).expanduser() for wheel in wheels),
+        default_torch=str(chosen.get("default_torch", DEFAULT_TORCH)),
+        default_policy=str(chosen.get("default_policy", "default")),
+        verify_device=str(chosen.get("verify_device", "auto")),
+        offline=_truth("offline", chosen.get("offline", False)),
+        sandbox=str(chosen.get("sandbox", "auto")),
+        here=sources["home"].startswith("the ./.vlm"),
+        sources=sources,
+    )
+
+
+def _truth(key: str, value: object) -> bool:
+    text = str(value).lower()
+    if text in {"1", "true", "yes", "on"}:
+        return True
+    if text in {"0", "false", "no", "off", ""}:
+        return False
+    raise UsageError(f'setting "{key}" is "{value}", which is neither true nor false')
+
+
+def masked(value: object) -> str:
+    """Return a setting for people, with credentials in URLs hidden."""
+    text = str(value)
+    if "://" not in text or "@" not in text:
+        return text
+    scheme, _, rest = text.partition("://")
+    return f"{scheme}://***@{rest.rpartition('@')[2]}"
