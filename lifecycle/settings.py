@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import tomllib
 
 from lifecycle.domain.errors import UsageError
 
@@ -15,7 +16,7 @@ APP = "vlm"
 DEFAULT_TORCH = "2.13.0"
 HERE = ".vlm"
 
-# A file inside VLM_HOME may be written by whoever sends the folder, so it names no program, index, URL or key.
+# A file inside VLM_HOME travels with it, so it may name no program, index, URL or key.
 _SAFE_IN_HOME = frozenset({"default_torch", "default_policy", "verify_device"})
 _ENVIRONMENT: Mapping[str, str] = {
     "home": "VLM_HOME",

@@ -14,7 +14,14 @@ from lifecycle.domain.errors import VlmError
 # Codes at which the command did its work; `ok` in JSON says so.
 _DONE = frozenset({0, 9, 10, 11, 12, 13, 14})
 
-_BOLD, _RED, _YELLOW, _GREEN, _DIM, _RESET = "\x1b[1m", "\x1b[31m", "\x1b[33m", "\x1b[32m", "\x1b[2m", "\x1b[0m"
+_BOLD, _RED, _YELLOW, _GREEN, _DIM, _RESET = (
+    "\x1b[1m",
+    "\x1b[31m",
+    "\x1b[33m",
+    "\x1b[32m",
+    "\x1b[2m",
+    "\x1b[0m",
+)
 STYLES: Mapping[str, str] = {
     "strong": _BOLD,
     "bad": _RED,
@@ -39,7 +46,7 @@ def styled(text: str, style: str, *, stream: IO[str] | None = None) -> str:
 
 
 def printable(text: str) -> str:
-    """Return text without control characters and lone surrogates, so that a file name cannot steer a terminal."""
+    """Return text in which no control character is left, so that a file name cannot steer a terminal."""
     return "".join(_shown(character) for character in text)
 
 

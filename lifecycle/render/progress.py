@@ -22,6 +22,7 @@ class TerminalStep:
     total: float | None
     unit: str
     moving: bool
+    quiet: bool = False
     begun: float = field(default_factory=time.monotonic)
     drawn: float = 0.0
     amount: float = 0.0
@@ -41,7 +42,7 @@ class TerminalStep:
         """End the step and leave one line."""
         if self.drawn:
             sys.stderr.write("\r\x1b[2K")
-        if line:
+        if line and not self.quiet:
             say(f"{styled(self.name.ljust(_NAME), 'dim', stream=sys.stderr)}{line}")
 
     def _line(self, elapsed_s: float) -> str:
@@ -69,7 +70,6 @@ class TerminalProgress:
 
     def step(self, name: str, total: float | None = None, unit: str = "") -> TerminalStep:
         """Begin a step."""
-        step = TerminalStep(name, total, unit, moving=not self.quiet and sys.stderr.isatty())
-        if self.quiet:
-            step.done = lambda line="": None  # type: ignore[method-assign]
-        return step
+        return TerminalStep(
+            name, total, unit, moving=not self.quiet and sys.stderr.isatty(), quiet=self.quiet
+        )
