@@ -1,4 +1,4 @@
-"""A bounded reader for RIFF/WAVE files that believes no header. Source: RIFF MCI 1.0, EBU Tech 3306 (RF64)."""
+"""A bounded reader for WAV files that believes no header. Source: RIFF MCI 1.0, EBU Tech 3306 (RF64)."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def _find_data(file: BinaryIO, name: str, size: int) -> tuple[WavFormat, int, in
                 length = _streamed_length(data_size_64, size - at, fmt, wide=wide, name=name)
             if length > size - at:
                 raise AudioError(
-                    f'"{name}" is truncated: its header promises {length} bytes of samples, {size - at} are there'
+                    f'"{name}" is truncated: {length} bytes of samples promised, {size - at} there'
                 )
             return fmt, at, length
         at += length + (length & 1)  # chunks are padded to even sizes
@@ -134,7 +134,7 @@ def _ds64(body: bytes, name: str) -> int:
 
 
 def _streamed_length(promised: int | None, left: int, fmt: WavFormat, *, wide: bool, name: str) -> int:
-    """Bytes of samples where the 32-bit size says nothing: from ds64, else whole frames to the end of the file."""
+    """Bytes of samples where the 32-bit size says nothing: from ds64, else whole frames to the end."""
     if wide:
         if promised is None:
             raise AudioError(f'"{name}" is an RF64 file without its ds64 chunk')
