@@ -1,0 +1,134 @@
+"""What a file is, by its first bytes and its content; the name decides only between kinds of text."""
+
+from __future__ import annotations
+
+from typing import BinaryIO, Final
+
+from lifecycle.formats import checkpoints, gpt_sovits, known, safetensors, torchscript
+from lifecycle.formats.checkpoints import Checkpoint
+from lifecycle.formats.model import Finding, Inspection, TensorInfo, Unread, plural, shown
+from lifecycle.formats.pickles import scan_words
+from lifecycle.formats.safetensors import common_dtype
+from lifecycle.formats.source import Source
+from lifecycle.formats.zips import Zip, looks_like_zip, repaired
+
+_PICKLE_STARTS: Final = b"\x80(]}clcNIFSVKJMX\x8c)"
+
+
+def inspect(file: BinaryIO, *, name: str, size: int, digests: bool = False) -> Inspection:
+    """Tell what a file is and whether loading it would run something, without loading it.
+
+    Never raises for what the file holds: one that could not be read to its end gives `safe=None` and `error`.
+
+    Args:
+        file: Seekable, opened for reading bytes.
+        name: As the user knows it; used in sentences, and to tell kinds of text apart.
+        size: In bytes.
+        digests: Hash the bytes of each tensor too.
+
+    Raises:
+        OSError: The file could not be read from its disk.
+    """
+    try:
+        return _read(Source(file, size), name, digests=digests)
+    except Unread as unread:
+        kind, reason = unread.kind, unread.reason
+    except (RecursionError, MemoryError, OverflowError):
+        kind, reason = "unknown", "is nested or sized in a way that cannot be followed"
+    return Inspection(kind, None, error=f'"{shown(name)}" {reason}', summary="not read")
+
+
+def _read(source: Source, name: str, *, digests: bool) -> Inspection:  # noqa: ARG001
+    if source.size == 0:
+        raise Unread("is empty")
+    head = source.at(0, min(source.size, 512))
+    if looks_like_zip(head):
+        return _zip(source, digests=digests)
+    if safetensors.looks_like(head, source.size):
+        return safetensors.read(source, digests=digests)
+    if head[0] in _PICKLE_STARTS and (head[0] == 0x80 or b"\0" in head or b"\n" in head):
+        found = _pickled(source, digests=digests)
+        if found is not None:
+            return found
+    raise Unread("is of no kind that is known here")
+
+
+def _zip(source: Source, *, digests: bool) -> Inspection:
+    whole, head = repaired(source)
+    container = Zip(whole)
+    folder = container.folder()
+    if torchscript.is_script(container, folder):
+        if head is not None:
+            raise Unread(f'is a TorchScript archive with the altered head "{head}"', kind="torchscript")
+        return torchscript.read(container, digests=digests)
+    checkpoint = checkpoints.read_zip(container)
+    return _describe(checkpoint, "torch-checkpoint", head=head, digests=digests)
+
+
+def _pickled(source: Source, *, digests: bool) -> Inspection | None:
+    if checkpoints.is_tar(source):
+        raise Unread("is a pickle and a tar archive at once", kind="pickle")
+    try:
+        legacy = checkpoints.read_legacy(source)
+    except Unread as unread:
+        if source.at(0, 1) != b"\x80" and unread.kind == "unknown":
+            return None
+        raise Unread(unread.reason, kind="pickle" if unread.kind == "unknown" else unread.kind) from None
+    if legacy is not None:
+        return _describe(legacy, "torch-legacy", head=None, digests=digests)
+    return _describe(checkpoints.read_pickle(source), "pickle", head=None, digests=digests)
+
+
+def _describe(checkpoint: Checkpoint, kind: str, *, head: str | None, digests: bool) -> Inspection:
+    infos = checkpoint.infos(digests=digests)
+    dtype = common_dtype([info.dtype for info in infos])
+    shapes = {info.name: info.shape for info in infos}
+    walks = checkpoint.walks
+    facts: dict[str, object] = dict(checkpoint.facts)
+    facts |= {
+        "n_tensors": len(infos),
+        "dtype": dtype,
+        "globals": sorted({name for part in walks for name in part.globals}),
+        "opcodes": sum(part.operations for part in walks),
+        "protocol": max(part.protocol for part in walks),
+    }
+    if head is not None:
+        facts |= {"head": head, "head_version": gpt_sovits.HEAD_VERSIONS[head]}
+    findings = [finding for part in walks for finding in part.findings]
+    findings += checkpoint.findings
+    what = f"{_WORDS[kind]}, {dtype}, {plural(len(infos), 'tensor')}"
+    if not checkpoint.unsafe:
+        findings += _class_findings(checkpoint)
+        voice = gpt_sovits.recognise(checkpoint.value, shapes, dtype, head)
+        if voice is not None:
+            kind, what = voice.kind, voice.what
+            facts |= voice.facts
+            findings += voice.findings
+        elif head is not None:
+            findings.append(
+                Finding("warning", "head", f'has the head "{head}" but not the tensors of GPT-SoVITS')
+            )
+    scan = scan_words(walks)
+    summary = f"{what}     {scan}" if infos or not checkpoint.unsafe else f"{_WORDS[kind]}     {scan}"
+    return Inspection(kind, not checkpoint.unsafe, tuple(findings), facts, infos, None, summary)
+
+
+_WORDS: Final = {
+    "torch-checkpoint": "torch checkpoint",
+    "torch-legacy": "old torch checkpoint",
+    "pickle": "pickle",
+}
+
+
+def _class_findings(checkpoint: Checkpoint) -> list[Finding]:
+    names = list(dict.fromkeys(name for part in checkpoint.walks for name in part.classes))
+    data = [name for name in names if name in known.DATA_CLASSES]
+    layers = [name for name in names if known.is_layer(name)]
+    findings = [Finding("info", "class", f"holds one class, {name}, not executed") for name in data]
+    if layers:
+        message = f"is a whole pickled module of {plural(len(layers), 'layer class')}, not weights alone"
+        findings.append(Finding("warning", "whole_module", message))
+    return findings
+
+
+__all__ = ["TensorInfo", "inspect"]
