@@ -1,0 +1,139 @@
+"""Shared fixtures: `vlm` as a process with a registry of its own, and a real torch runtime."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TEST_RUNTIMES = Path(os.environ.get("VLM_TEST_RUNTIMES") or Path(sys.prefix) / "test-runtimes")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command gave."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The one object on standard output."""
+        loaded: dict[str, Any] = json.loads(self.out)
+        return loaded
+
+
+@dataclass(frozen=True)
+class Vlm:
+    """The program, run as a process in a folder of its own."""
+
+    folder: Path
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "home"
+
+    @property
+    def keys(self) -> Path:
+        return self.folder / "keys"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("VLM_")}
+        return {
+            **kept,
+            "VLM_HOME": str(self.home),
+            "VLM_KEYS": str(self.keys),
+            "VLM_RUNTIMES": str(TEST_RUNTIMES),
+            "VLM_CONFIG": str(self.folder / "vlm.toml"),
+            "NO_COLOR": "1",
+            **self.extra,
+        }
+
+    def with_env(self, **extra: str) -> Vlm:
+        """The same registry with more environment variables."""
+        return Vlm(self.folder, {**self.extra, **extra})
+
+    def run(self, *arguments: str | Path, stdin: str | None = None, timeout_s: float = 300) -> Answer:
+        """Run `vlm ...` to its end; text is decoded with replacements."""
+        done = subprocess.run(
+            [sys.executable, "-m", "lifecycle", *map(os.fspath, arguments)],
+            cwd=self.folder,
+            env=self.environment,
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+            check=False,
+        )
+        return Answer(done.returncode, done.stdout, done.stderr)
+
+    def ok(self, *arguments: str | Path, stdin: str | None = None) -> Answer:
+        """Run `vlm ...`, which must end with 0."""
+        answer = self.run(*arguments, stdin=stdin)
+        assert answer.code == 0, f"{arguments} ended with {answer.code}\n{answer.out}\n{answer.err}"
+        return answer
+
+    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
+        """Start `vlm ...` and return the running process."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "lifecycle", *map(os.fspath, arguments)],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
+
+
+@pytest.fixture
+def bare_vlm(tmp_path: Path) -> Vlm:
+    """The program without a registry."""
+    return Vlm(tmp_path)
+
+
+@pytest.fixture
+def vlm(tmp_path: Path) -> Vlm:
+    """The program with an empty registry."""
+    program = Vlm(tmp_path)
+    program.ok("init")
+    return program
+
+
+@pytest.fixture(scope="session")
+def torch_runtime() -> Iterator[str]:
+    """The version of the default torch, installed once by the real ladder into the tests' shared runtimes."""
+    from lifecycle.settings import DEFAULT_TORCH
+
+    environment = {**os.environ, "VLM_RUNTIMES": str(TEST_RUNTIMES)}
+    done = subprocess.run(
+        [sys.executable, "-m", "lifecycle", "runtime", "add", DEFAULT_TORCH, "--yes"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    yield DEFAULT_TORCH
+
+
+@pytest.fixture(scope="session")
+def debug_voice(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The files of a tiny voice of ours: weights, and the speaker file that makes it speak."""
+    from engine.training.debug import make_debug_voice
+
+    return make_debug_voice(tmp_path_factory.mktemp("debug"), seed=0)
