@@ -78,7 +78,9 @@ def make_environment(uv: Uv, python: Interpreter, venv: Path) -> None:
     try:
         uv.run(["venv", "--quiet", "--no-project", "--python", str(python.path), str(venv)])
     except UvFailed as error:
-        raise Unavailable(f"an environment could not be made with Python {python.text}: {error.reason}") from error
+        raise Unavailable(
+            f"an environment could not be made with Python {python.text}: {error.reason}"
+        ) from error
 
 
 def fill(
@@ -181,7 +183,9 @@ def _install_torch(uv: Uv, interpreter: Path, wheel: Wheel, *, show: bool, torch
     with tempfile.TemporaryDirectory(dir=uv.root, prefix=".fetch-") as fetch:
         pins = Path(fetch) / "torch.txt"
         pins.write_text(pinned)
-        cache = {"UV_CACHE_DIR": str(Path(fetch) / "cache")} if wheel.rung == "index" and not uv.offline else {}
+        cache = (
+            {"UV_CACHE_DIR": str(Path(fetch) / "cache")} if wheel.rung == "index" and not uv.offline else {}
+        )
         hashes = ["--require-hashes"] if wheel.sha256 else []
         uv.run([*arguments, *hashes, "--requirement", str(pins)], show=show, **cache)
 
@@ -196,9 +200,13 @@ def _install_locked(
     for package in uv.lock(needed, python.path):
         best = best_wheel(package, tags) or {}
         sha256 = (best.get("hashes") or {}).get("sha256")
-        name = str(best.get("name") or str(best.get("url") or best.get("path") or "").rsplit("/", 1)[-1]) or None
+        name = (
+            str(best.get("name") or str(best.get("url") or best.get("path") or "").rsplit("/", 1)[-1]) or None
+        )
         lock.append({"name": package["name"], "version": package["version"], "wheel": name, "sha256": sha256})
-        lines.append(f"{package['name']}=={package['version']}" + (f" --hash=sha256:{sha256}" if sha256 else ""))
+        lines.append(
+            f"{package['name']}=={package['version']}" + (f" --hash=sha256:{sha256}" if sha256 else "")
+        )
     arguments = ["pip", "install", "--no-deps", "--only-binary", ":all:", "--python", str(interpreter)]
     arguments += [] if show else ["--quiet"]
     arguments += ["--require-hashes"] if all(entry["sha256"] for entry in lock) else []
@@ -232,7 +240,12 @@ def smoke(interpreter: Path) -> dict[str, Any]:
         Unavailable: It does not import or computes nonsense.
     """
     done = subprocess.run(
-        [str(interpreter), "-I", "-c", _SMOKE], capture_output=True, text=True, timeout=600, check=False, cwd="/"
+        [str(interpreter), "-I", "-c", _SMOKE],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+        cwd="/",
     )
     last = (done.stdout.strip().splitlines() or [""])[-1]
     if done.returncode != 0 or not last.startswith("{"):

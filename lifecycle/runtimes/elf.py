@@ -80,7 +80,9 @@ class _Reader:
         self.loads: list[tuple[int, int, int]] = []
         dynamic = None
         for index in range(count):
-            kind, _flags, at, address, _paddr, in_file = struct.unpack_from("<IIQQQQ", data, offset + index * size)
+            kind, _flags, at, address, _paddr, in_file = struct.unpack_from(
+                "<IIQQQQ", data, offset + index * size
+            )
             if kind == PT_LOAD:
                 self.loads.append((address, at, in_file))
             elif kind == PT_DYNAMIC:

@@ -44,7 +44,11 @@ class RuntimeStore:
     """
 
     def __init__(
-        self, root: Path, *, environment: Mapping[str, str] | None = None, requirements: tuple[str, ...] | None = None
+        self,
+        root: Path,
+        *,
+        environment: Mapping[str, str] | None = None,
+        requirements: tuple[str, ...] | None = None,
     ) -> None:
         self.root = root
         self._environment = dict(os.environ if environment is None else environment)
@@ -89,14 +93,22 @@ class RuntimeStore:
         existing = self._existing(wanted, interpreter, any_python=python is None) if wanted.exact else None
         if existing is not None:
             return RuntimePlan(existing.torch, existing.source, 0, interpreter, None, existing, ())
-        search = Search(wanted, interpreter, self._uv(offline=offline), self._environment.get("VLM_TORCH_INDEX"))
+        search = Search(
+            wanted, interpreter, self._uv(offline=offline), self._environment.get("VLM_TORCH_INDEX")
+        )
         wheel = search.find()
         exact = TorchSpec.parse(wheel.public)
         existing = self._existing(exact, interpreter, any_python=python is None)
         if existing is not None:
             return RuntimePlan(existing.torch, existing.source, 0, interpreter, None, existing, ())
         return RuntimePlan(
-            wheel.public, _source(wheel), 0 if wheel.local else wheel.size_bytes, interpreter, wheel, None, _steps(wheel)
+            wheel.public,
+            _source(wheel),
+            0 if wheel.local else wheel.size_bytes,
+            interpreter,
+            wheel,
+            None,
+            _steps(wheel),
         )
 
     def add(

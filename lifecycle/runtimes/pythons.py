@@ -94,7 +94,9 @@ def inspect(path: Path) -> Interpreter | None:
     if told.get("implementation") != "cpython" or not told.get("bits"):
         return None
     major, minor, micro = told["version"]
-    return Interpreter(Path(told["executable"]), (major, minor, micro), Path(told["prefix"]), told["environment"])
+    return Interpreter(
+        Path(told["executable"]), (major, minor, micro), Path(told["prefix"]), told["environment"]
+    )
 
 
 def chosen(python: str) -> Interpreter:
@@ -107,11 +109,14 @@ def chosen(python: str) -> Interpreter:
         for interpreter in installed():
             if interpreter.minor == tuple(map(int, python.split("."))):
                 return interpreter
-        raise UsageError(f'no Python "{python}" was found', hint="vlm runtime add 2.13.0 --python /path/to/python3")
+        raise UsageError(
+            f'no Python "{python}" was found', hint="vlm runtime add 2.13.0 --python /path/to/python3"
+        )
     found = inspect(Path(shutil.which(python) or python).expanduser().absolute())
     if found is None:
         raise UsageError(
-            f'"{python}" is not a 64-bit CPython that runs', hint="vlm runtime add 2.13.0 --python /path/to/python3"
+            f'"{python}" is not a 64-bit CPython that runs',
+            hint="vlm runtime add 2.13.0 --python /path/to/python3",
         )
     return found
 
@@ -136,7 +141,10 @@ def _candidates(environment: Mapping[str, str]) -> Iterator[Path]:
             if file.is_file() and os.access(file, os.X_OK):
                 yield file
     home = Path(environment.get("HOME") or "~").expanduser()
-    roots = [Path(environment.get("PYENV_ROOT") or home / ".pyenv") / "versions", home / ".local/share/uv/python"]
+    roots = [
+        Path(environment.get("PYENV_ROOT") or home / ".pyenv") / "versions",
+        home / ".local/share/uv/python",
+    ]
     for root in roots:
         yield from sorted(root.glob("*/bin/python3"))
 

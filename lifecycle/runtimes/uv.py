@@ -91,7 +91,13 @@ class Uv:
         return variables
 
     def run(
-        self, arguments: Sequence[str], *, stdin: str = "", show: bool = False, timeout_s: float = 3600, **env: str
+        self,
+        arguments: Sequence[str],
+        *,
+        stdin: str = "",
+        show: bool = False,
+        timeout_s: float = 3600,
+        **env: str,
     ) -> str:
         """Run uv and return its standard output.
 
@@ -123,7 +129,9 @@ class Uv:
             raise UvFailed(done.stderr or "error: uv failed; its own words stand above")
         return done.stdout
 
-    def lock(self, requirements: Sequence[str], python: Path, *extra: str, **env: str) -> list[dict[str, Any]]:
+    def lock(
+        self, requirements: Sequence[str], python: Path, *extra: str, **env: str
+    ) -> list[dict[str, Any]]:
         """Resolve to wheels and return the packages of a PEP 751 lock: name, version, wheels with sizes and hashes.
 
         Raises:
@@ -140,7 +148,15 @@ class Uv:
 
 #: An active environment or a forced target would redirect the installation; find-links are handed on by us.
 _NOT_OURS = frozenset(
-    {"VIRTUAL_ENV", "CONDA_PREFIX", "UV_FIND_LINKS", "UV_TARGET", "UV_PREFIX", "UV_SYSTEM_PYTHON", "UV_PYTHON"}
+    {
+        "VIRTUAL_ENV",
+        "CONDA_PREFIX",
+        "UV_FIND_LINKS",
+        "UV_TARGET",
+        "UV_PREFIX",
+        "UV_SYSTEM_PYTHON",
+        "UV_PYTHON",
+    }
     | {"UV_PROJECT_ENVIRONMENT", "PYTHONPATH", "PYTHONHOME"}
 )
 
@@ -151,9 +167,10 @@ def cache_folder(root: Path, environment: Mapping[str, str]) -> Path:
     return Path(named).expanduser() if named else root / ".uv-cache"
 
 
-def make_uv(root: Path, settings: PackageSettings, environment: Mapping[str, str], *, offline: bool = False) -> Uv:
+def make_uv(
+    root: Path, settings: PackageSettings, environment: Mapping[str, str], *, offline: bool = False
+) -> Uv:
     """Bind uv to a user's settings; makes `root`."""
     root.mkdir(parents=True, exist_ok=True)
     cache = cache_folder(root, environment)
     return Uv(find_uv(), root, settings, environment, offline, cache)
-

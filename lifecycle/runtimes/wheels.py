@@ -194,7 +194,9 @@ def folder_wheels(folders: Iterable[Path], spec: TorchSpec, tags: list[str]) -> 
         ranks = [order[str(tag)] for tag in wheel_tag_set if str(tag) in order]
         if ranks and spec.accepts(str(version)):
             size = file.stat().st_size
-            found.append((version, -min(ranks), Wheel(str(version), file.name, "folder", str(file), size, None)))
+            found.append(
+                (version, -min(ranks), Wheel(str(version), file.name, "folder", str(file), size, None))
+            )
     return [wheel for *_key, wheel in sorted(found, key=lambda item: item[:2], reverse=True)]
 
 
