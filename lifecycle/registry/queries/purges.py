@@ -25,6 +25,26 @@ class SetRow:
     destroyed_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What the registry must no longer know after a purge.
+
+    Attributes:
+        artifacts: The destroyed artifacts.
+        leaving: Subjects of whom nothing else lives.
+        erased: Whether the voice itself goes, with its name and every detail of its events.
+    """
+
+    voice_uid: str
+    artifacts: Collection[str]
+    leaving: Collection[str]
+    erased: bool
+
+
+# A purge's own details name the request that asked for it: evidence, which stays.
+EVIDENCE_VERBS = ("purge.committed", "purge.verified", "purge.aborted")
+
+
 class PurgeQueries:
     """What services ask and change about purges; one per unit of work."""
 
@@ -154,55 +174,53 @@ class PurgeQueries:
         )
         return list(rows.scalars())
 
-    def sealed_of(
-        self, voice_uid: str, *, artifacts: Collection[str], leaving: Collection[str]
-    ) -> list[bytes]:
+    def sealed_of(self, what: Forgotten) -> list[bytes]:
         """Return every sealed value that `forget` will delete, so that its bytes can be looked for afterwards."""
-        voice_id = self._voice_id(voice_uid)
-        values: list[bytes | None] = []
+        voice_id = self._voice_id(what.voice_uid)
         labels = select(t.artifacts.c.uid, t.artifacts.c.label_sealed).where(
-            t.artifacts.c.voice_id == voice_id
+            t.artifacts.c.voice_id == voice_id, t.artifacts.c.data_class != "evidence"
         )
-        wanted = set(artifacts)
-        values += [row[1] for row in self._connection.execute(labels) if leaving or row[0] in wanted]
+        wanted, everything = set(what.artifacts), bool(what.leaving) or what.erased
+        values: list[bytes | None] = [
+            row[1] for row in self._connection.execute(labels) if everything or row[0] in wanted
+        ]
         values += self._connection.execute(
-            select(t.subjects.c.label_sealed).where(t.subjects.c.uid.in_(list(leaving)))
+            select(t.subjects.c.label_sealed).where(t.subjects.c.uid.in_(list(what.leaving)))
         ).scalars()
         values += self._connection.execute(
-            select(t.event_details.c.sealed).where(self._details_that_go(voice_uid, leaving))
+            select(t.event_details.c.sealed).where(self._details_that_go(what))
         ).scalars()
         return [value for value in values if value]
 
-    def forget(
-        self, voice_uid: str, *, artifacts: Collection[str], leaving: Collection[str], at: datetime
-    ) -> None:
+    def forget(self, what: Forgotten, *, at: datetime) -> None:
         """Delete what the registry knows of destroyed things: labels, fingerprints, facts, details of events.
 
         The artifact rows stay with the digest of their ciphertext, which identifies nobody once its key is gone.
         """
-        voice_id = self._voice_id(voice_uid)
-        ordered = sorted(artifacts)
+        voice_id = self._voice_id(what.voice_uid)
+        ordered = sorted(what.artifacts)
         for start in range(0, len(ordered), 500):
             self._connection.execute(
                 update(t.artifacts)
                 .where(t.artifacts.c.uid.in_(ordered[start : start + 500]))
                 .values(present=False, label_sealed=None, fingerprint=None, facts={})
             )
-        self._connection.execute(delete(t.event_details).where(self._details_that_go(voice_uid, leaving)))
-        if leaving:
+        self._connection.execute(delete(t.event_details).where(self._details_that_go(what)))
+        if what.leaving or what.erased:
             self._connection.execute(
                 update(t.artifacts)
                 .where(t.artifacts.c.voice_id == voice_id, t.artifacts.c.data_class != "evidence")
                 .values(label_sealed=None, fingerprint=None)
             )
-            self._connection.execute(
-                update(t.subjects)
-                .where(t.subjects.c.uid.in_(list(leaving)))
-                .values(label_sealed=None, lookup_tag=None)
-            )
         self._connection.execute(
-            update(t.voices).where(t.voices.c.id == voice_id).values(changed_at=_text(at))
+            update(t.subjects)
+            .where(t.subjects.c.uid.in_(list(what.leaving)))
+            .values(label_sealed=None, lookup_tag=None)
         )
+        changed = update(t.voices).where(t.voices.c.id == voice_id).values(changed_at=_text(at))
+        self._connection.execute(changed)
+        if what.erased:
+            self._bury(voice_id)
 
     def end_sets(self, set_uids: Collection[str], *, at: datetime) -> None:
         """Mark recording sets as destroyed."""
@@ -216,70 +234,55 @@ class PurgeQueries:
         """Note that a voice lost what it is conditioned on."""
         self._connection.execute(update(t.voices).where(t.voices.c.uid == voice_uid).values(mute=True))
 
-    def bury(self, voice_uid: str, *, at: datetime) -> None:
+    def _bury(self, voice_id: int) -> None:
         """Turn an erased voice into its tombstone: no name, owner, contact, address or reason is left."""
-        voice_id = self._voice_id(voice_uid)
         self._connection.execute(
             update(t.voices)
             .where(t.voices.c.id == voice_id)
-            .values(
-                name=None,
-                owner=None,
-                contact=None,
-                upstream=None,
-                facts={},
-                mute=True,
-                state="erased",
-                changed_at=_text(at),
-            )
+            .values(name=None, owner=None, contact=None, upstream=None, facts={}, mute=True, state="erased")
         )
-        self._connection.execute(
-            update(t.artifacts)
-            .where(t.artifacts.c.voice_id == voice_id, t.artifacts.c.data_class != "evidence")
-            .values(label_sealed=None, fingerprint=None, facts={})
-        )
-        for table, column in ((t.holds, "reason_sealed"), (t.accepted_risks, "reason_sealed")):
-            self._connection.execute(update(table).where(table.c.voice_id == voice_id).values({column: b""}))
+        for table in (t.holds, t.accepted_risks):
+            emptied = update(table).where(table.c.voice_id == voice_id).values(reason_sealed=b"")
+            self._connection.execute(emptied)
 
-    def left_of(self, voice_uid: str, *, artifacts: Collection[str], leaving: Collection[str]) -> int:
+    def left_of(self, what: Forgotten) -> int:
         """Return how many rows still hold something that `forget` had to delete; 0 after a purge."""
-        wanted = set(artifacts)
+        wanted, everything = set(what.artifacts), bool(what.leaving) or what.erased
+        told = or_(t.artifacts.c.label_sealed.is_not(None), t.artifacts.c.fingerprint.is_not(None))
         rows = self._connection.execute(
-            select(t.artifacts.c.uid, t.artifacts.c.present)
+            select(t.artifacts.c.uid, t.artifacts.c.data_class, told.label("told"))
             .join(t.voices, t.voices.c.id == t.artifacts.c.voice_id)
-            .where(
-                t.voices.c.uid == voice_uid,
-                or_(
-                    t.artifacts.c.present,
-                    t.artifacts.c.label_sealed.is_not(None),
-                    t.artifacts.c.fingerprint.is_not(None),
-                ),
-            )
+            .where(t.voices.c.uid == what.voice_uid, or_(t.artifacts.c.present, told))
         ).all()
-        left = sum(1 for row in rows if row.uid in wanted)
+        left = sum(
+            1
+            for row in rows
+            if row.uid in wanted or (everything and row.told and row.data_class != "evidence")
+        )
         left += self._count(
             t.subjects,
             and_(
-                t.subjects.c.uid.in_(list(leaving)),
+                t.subjects.c.uid.in_(list(what.leaving)),
                 or_(t.subjects.c.label_sealed.is_not(None), t.subjects.c.lookup_tag.is_not(None)),
             ),
         )
-        return left + self._count(t.event_details, self._details_that_go(voice_uid, leaving))
+        named = and_(t.voices.c.uid == what.voice_uid, t.voices.c.name.is_not(None))
+        left += self._count(t.voices, named) if what.erased else 0
+        return left + self._count(t.event_details, self._details_that_go(what))
 
     def _count(self, table: Any, condition: Any) -> int:
         query = select(func.count()).select_from(table).where(condition)
         return int(self._connection.execute(query).scalar_one())
 
-    def _details_that_go(self, voice_uid: str, leaving: Collection[str]) -> Any:
-        """Details about a person: those of this voice's events, and all of a person who leaves."""
-        of_voice = select(t.events.c.sequence).where(t.events.c.voice_uid == voice_uid)
-        return and_(
-            t.event_details.c.subject_uid.is_not(None),
-            or_(
-                t.event_details.c.event_sequence.in_(of_voice),
-                t.event_details.c.subject_uid.in_(list(leaving)),
-            ),
+    def _details_that_go(self, what: Forgotten) -> Any:
+        """Details about a person in this voice's events, all of a person who leaves, all of an erased voice."""
+        of_voice = select(t.events.c.sequence).where(
+            t.events.c.voice_uid == what.voice_uid, t.events.c.verb.not_in(EVIDENCE_VERBS)
         )
+        here: Any = t.event_details.c.event_sequence.in_(of_voice)
+        if not what.erased:
+            here = and_(here, t.event_details.c.subject_uid.is_not(None))
+        return or_(here, t.event_details.c.subject_uid.in_(list(what.leaving)))
 
     def _voice_id(self, voice_uid: str) -> int:
         found = self._connection.execute(select(t.voices.c.id).where(t.voices.c.uid == voice_uid)).scalar()
@@ -318,4 +321,4 @@ def _time(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-__all__: Sequence[str] = ("PurgeQueries", "SetRow")
+__all__: Sequence[str] = ("Forgotten", "PurgeQueries", "SetRow")
