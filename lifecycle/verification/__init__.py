@@ -1,0 +1,1 @@
+"""Goldens, the comparison and its tolerances: pure over values handed in; numpy is allowed here."""

@@ -1,0 +1,1 @@
+"""Which voices are at risk: rules over a snapshot, and how findings are grouped for people."""

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import pytest
+
+from lifecycle.compat.findings import findings, gpu_finding
+from lifecycle.compat.releases import RELEASES, minor_of, pythons_for, release_of
+
+
+@pytest.mark.parametrize("torch", ["2.13.0", "2.13.0+cpu", "2.13"])
+def test_a_version_is_found_by_its_minor(torch):
+    assert minor_of(torch) == (2, 13)
+    assert release_of(torch) is RELEASES["2.13"]
+
+
+def test_an_unknown_release_is_unknown_not_guessed():
+    assert release_of("2.99.0") is None
+    assert pythons_for("3.0.0") is None
+    assert gpu_finding("2.99.0", capability=90) is None
+
+
+def test_python_3_11_runs_every_release_that_is_known():
+    assert all(low <= 11 <= high for low, high in (r.pythons for r in RELEASES.values()))
+
+
+@pytest.mark.parametrize(
+    ("torch", "operators", "gone"),
+    [
+        ("2.12.1", ["aten::align_to"], False),
+        ("2.13.0", ["aten::align_to"], True),
+        ("2.13.0", ["aten::cholesky"], False),
+        ("2.14.1", ["aten::cholesky"], True),
+        ("2.15.0", ["aten::conv1d"], False),
+    ],
+)
+def test_an_operator_that_a_release_removed_is_named(torch, operators, gone):
+    known = findings("torchscript", {"operators": operators}, torch)
+
+    assert bool(known) is gone
+    assert all(one.breaks and operators[0] in one.message for one in known)
+
+
+def test_a_pickle_with_a_class_is_refused_by_default_since_2_6():
+    facts = {"classes": ["utils.HParams"]}
+
+    assert findings("gpt-sovits-sovits", facts, "2.5.1") == ()
+    assert findings("gpt-sovits-sovits", facts, "2.6.0")[0].code == "weights-only"
+
+
+def test_half_precision_on_a_cpu_is_remarked_not_condemned():
+    (known,) = findings("safetensors", {"dtypes": ["F16"]}, "2.1.2")
+
+    assert not known.breaks
+    assert findings("safetensors", {"dtypes": ["F16"]}, "2.3.1") == ()
+
+
+@pytest.mark.parametrize(
+    ("torch", "capability", "has"),
+    [
+        ("2.7.1", 61, True),
+        ("2.8.0", 61, False),
+        ("2.10.0", 70, True),
+        ("2.11.0", 70, False),
+        ("2.15.0", 90, True),
+        ("2.7.1", 120, False),
+    ],
+)
+def test_a_gpu_runs_code_of_its_own_generation_only(torch, capability, has):
+    known = gpu_finding(torch, capability=capability)
+
+    assert (known is None) is has
+
+
+def test_the_last_release_for_an_old_gpu_is_named():
+    known = gpu_finding("2.15.0", capability=61)
+
+    assert known is not None
+    assert "2.7" in known.message
+
+
+def test_an_old_driver_is_named_with_the_one_that_is_needed():
+    known = gpu_finding("2.13.0", driver=535)
+
+    assert known is not None
+    assert "580" in known.message
+    assert gpu_finding("2.10.0", driver=535) is None
