@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -115,7 +115,7 @@ def vlm(tmp_path: Path) -> Vlm:
 
 
 @pytest.fixture(scope="session")
-def torch_runtime() -> Iterator[str]:
+def torch_runtime() -> str:
     """The version of the default torch, installed once by the real ladder into the tests' shared runtimes."""
     from lifecycle.settings import DEFAULT_TORCH
 
@@ -128,7 +128,7 @@ def torch_runtime() -> Iterator[str]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    yield DEFAULT_TORCH
+    return DEFAULT_TORCH
 
 
 @pytest.fixture(scope="session")
