@@ -2,6 +2,7 @@
 
 EngineError
   BadAudio         a recording that cannot be read or used
+  BadOption        a setting out of its range
   BadText          text that cannot be spoken
   BadVoice         a voice file that is damaged, hostile or of another kind
   Cancelled        the caller asked to stop
@@ -20,6 +21,12 @@ class BadAudio(EngineError):
     """A recording cannot be read or used."""
 
     code = "bad_audio"
+
+
+class BadOption(EngineError):
+    """A setting, such as a speed, is out of its range."""
+
+    code = "bad_option"
 
 
 class BadText(EngineError):

@@ -82,7 +82,9 @@ def to_bytes(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -
     return len(text).to_bytes(8, "little") + text + b"".join(parts)
 
 
-def write(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str], *, half: bool = False) -> None:
+def write(
+    path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str], *, half: bool = False
+) -> None:
     """Write a file in one step: whole or not at all.
 
     Args:
@@ -92,7 +94,9 @@ def write(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str
         half: Store floating tensors as float16.
     """
     if half:
-        tensors = {k: v.astype(np.float16) if np.asarray(v).dtype.kind == "f" else v for k, v in tensors.items()}
+        tensors = {
+            k: v.astype(np.float16) if np.asarray(v).dtype.kind == "f" else v for k, v in tensors.items()
+        }
     write_bytes(path, to_bytes(tensors, metadata))
 
 

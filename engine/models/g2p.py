@@ -41,9 +41,13 @@ def window(word: str) -> NDArray[np.int64]:
 class LetterToPhone:
     """Pronounces one word at a time; equal words give equal phones, and each is computed once."""
 
-    def __init__(self, weights: Mapping[str, NDArray[np.float32]], chunks: Sequence[str], *, beam: int = 5) -> None:
+    def __init__(
+        self, weights: Mapping[str, NDArray[np.float32]], chunks: Sequence[str], *, beam: int = 5
+    ) -> None:
         """Take the tensors of `G2pWeights` by name, and the chunk names ("" for silent, "k s1" and so on)."""
-        self._w = G2pWeights(**{name: np.asarray(weights[name], np.float32) for name in G2pWeights.__annotations__})
+        self._w = G2pWeights(
+            **{name: np.asarray(weights[name], np.float32) for name in G2pWeights.__annotations__}
+        )
         self._chunks = tuple(chunks)
         self._beam = beam
         self._known: dict[str, tuple[str, ...]] = {}

@@ -96,5 +96,7 @@ def read_labels(path: Path) -> list[tuple[str, float, int, bool]]:
     rows = []
     for line in path.read_text("ascii").splitlines():
         phone, end, stress, in_syllable, in_word = line.split()
-        rows.append((phone, float(end), int(stress == "1"), in_syllable == "0" and in_word == "0" and phone != "pau"))
+        rows.append(
+            (phone, float(end), int(stress == "1"), in_syllable == "0" and in_word == "0" and phone != "pau")
+        )
     return rows

@@ -1,0 +1,1 @@
+"""Training: judging recordings, fitting a voice, and the recipe of the base."""
