@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from functools import lru_cache
 from types import ModuleType
 from typing import Any
@@ -19,11 +20,10 @@ def torchaudio() -> ModuleType | None:
     A torchaudio built for another torch or another CUDA fails with OSError or RuntimeError on import.
     """
     try:
-        import torchaudio as module
-        import torchaudio.functional
+        importlib.import_module("torchaudio.functional")
+        return importlib.import_module("torchaudio")
     except (ImportError, OSError, RuntimeError):
         return None
-    return module
 
 
 def resample_with_torchaudio(x: NDArray[np.floating[Any]], src_hz: int, dst_hz: int) -> NDArray[np.float32]:

@@ -62,7 +62,7 @@ def _k_weighted(x: NDArray[np.float64], rate: int) -> NDArray[np.float64]:
         begin = max(0, at - warm)
         part = x[begin : at + _CHUNK]
         n_fft = 1 << math.ceil(math.log2(len(part) + warm))
-        bins_hz = np.arange(n_fft // 2 + 1) * (rate / n_fft)
+        bins_hz = np.arange(n_fft // 2 + 1, dtype=np.float64) * (rate / n_fft)
         response = _k_response(bins_hz, rate)
         filtered = np.fft.irfft(np.fft.rfft(part, n_fft) * response, n_fft)
         out[at : at + _CHUNK] = filtered[at - begin : len(part)]

@@ -70,8 +70,9 @@ def speech_segments(
     loud = float(np.percentile(level, 95))
     heard = level[level > -90.0]  # digital silence says nothing about the room
     quiet = float(np.percentile(heard, 10)) if len(heard) else loud
-    has_gaps = len(heard) < 0.98 * len(level)
-    if loud < SILENCE_DBFS or (loud - quiet < rules.min_range_db and not has_gaps):
+    if len(heard) < 0.98 * len(level):  # pauses were cut to digital silence, whatever the speech does
+        quiet = min(quiet, loud - rules.max_below_db)
+    if loud < SILENCE_DBFS or loud - quiet < rules.min_range_db:
         return []
     limit = max(quiet + rules.threshold * (loud - quiet), loud - rules.max_below_db, SILENCE_DBFS)
     joined = _runs(level > limit, round(rules.join_s / STEP_S))
