@@ -7,7 +7,8 @@ sample: its phase differs between CPUs while the speech is the same. Its spectru
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from lifecycle.domain.verdicts import Verdict
 from lifecycle.verification.golden import Golden, Spoken
 from lifecycle.verification.spectrum import level_db, log_mel
-from lifecycle.verification.tolerances import TIE, TOLERANCES, VOICING_FLIPS
+from lifecycle.verification.tolerances import TOLERANCES, VOICING_FLIPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ def compare(
 
 def _steps(number: int, then: Spoken, now: Spoken, device: str) -> Iterator[Step]:
     yield _phones(number, then, now)
-    durations = _durations(number, then, now)
+    durations = _durations(number, then, now, device)
     yield durations
     if not np.array_equal(then.durations, now.durations):
         return
@@ -141,9 +142,7 @@ def _shapes(name: str, number: int, then: tuple[int, ...], now: tuple[int, ...],
     )
 
 
-def _distance(
-    name: str, number: int, then: NDArray[np.float32], now: NDArray[np.float32], device: str
-) -> Step:
+def _distance(name: str, number: int, then: NDArray[Any], now: NDArray[Any], device: str) -> Step:
     if then.shape != now.shape:
         return _shapes(name, number, then.shape, now.shape, device)
     furthest = float(np.abs(then.astype(np.float64) - now).max()) if then.size else 0.0
@@ -161,24 +160,18 @@ def _phones(number: int, then: Spoken, now: Spoken) -> Step:
     return _scalar("phones", number, float(wrong), "cpu", f"from phone {at + 1} on")
 
 
-def _durations(number: int, then: Spoken, now: Spoken) -> Step:
-    """A phone whose length was within `TIE` of n + 0.5 on both sides may round either way without counting."""
-    wrong = then.durations != now.durations
-    ties = _near_tie(then) & _near_tie(now) & (np.abs(then.durations - now.durations) <= 1)
-    counted = int((wrong & ~ties).sum())
-    uncounted = int((wrong & ties).sum())
-    note = f"{counted} of {len(wrong)} phones have another length" if counted else ""
-    if uncounted and not counted:
-        note = f"{uncounted} on the edge of rounding; what follows is not compared"
-    worst = float(np.abs(then.durations - now.durations)[wrong & ~ties].max()) if counted else 0.0
-    return _scalar("durations", number, worst, "cpu", note)
-
-
-def _near_tie(spoken: Spoken) -> NDArray[np.bool_]:
-    if len(spoken.raw_durations) != len(spoken.durations):
-        return np.zeros(len(spoken.durations), dtype=np.bool_)
-    near: NDArray[np.bool_] = np.abs(spoken.raw_durations % 1.0 - 0.5) < TIE
-    return near
+def _durations(number: int, then: Spoken, now: Spoken, device: str) -> Step:
+    """Compare lengths before they are rounded; where a voice does not tell them, whole frames count."""
+    if len(then.raw_durations) != len(then.durations) or len(now.raw_durations) != len(now.durations):
+        return _distance("durations", number, then.durations, now.durations, device)
+    step = _distance("durations", number, then.raw_durations, now.raw_durations, device)
+    other = int((then.durations != now.durations).sum())
+    if not step.passed or not other:
+        return step
+    if int(np.abs(then.durations - now.durations).max()) > 1:
+        note = f"{other} of {len(then.durations)} phones are rounded to another length"
+        return replace(step, distance=None, passed=False, note=note)
+    return replace(step, note=f"{other} on the edge of rounding; what follows is not compared")
 
 
 def _f0(number: int, then: NDArray[np.float32], now: NDArray[np.float32], device: str) -> Step:

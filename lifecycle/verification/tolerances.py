@@ -34,7 +34,10 @@ TOLERANCES: Mapping[str, Tolerance] = {
     "phones": Tolerance(0.0, 0.0, "phones", "text to phones has no arithmetic that could round"),
     "embedding": Tolerance(1e-5, 1e-3, "largest difference", "a stored vector of unit length, only read back"),
     "durations": Tolerance(
-        0.0, 0.0, "frames", "whole frames; one that was nearer to a tie than 0.001 frame on either side does not count"
+        1e-3,
+        3e-2,
+        "frames",
+        "0.01 ms; where only the rounding to whole frames falls the other way, the sentence ends uncompared",
     ),
     "mel": Tolerance(
         2e-3, 3e-2, "largest difference (ln)",
@@ -50,7 +53,5 @@ TOLERANCES: Mapping[str, Tolerance] = {
 
 #: Frames whose voicing may flip, as a share: the decision is a threshold, and its neighbours are near it.
 VOICING_FLIPS = 0.01
-#: How near to a tie (n + 0.5 frames) a duration must be for a different rounding not to count.
-TIE = 1e-3
 #: Quieter than this nobody hears anything: not a voice that speaks.
 SILENCE_DB = -60.0
