@@ -5,16 +5,12 @@ the file without torch.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.protocol import Result
-
 if TYPE_CHECKING:
     import torch
-
-    from engine.worker import Context
 
 _MAX_TENSORS = 20_000
 _MAX_DEPTH = 12
@@ -32,14 +28,17 @@ class UnknownKind(Exception):
     code = "unsupported"
 
 
-def try_load(params: Mapping[str, Any], context: "Context") -> Result:
-    """Load a file. Params: path, kind ("checkpoint", "torchscript", "safetensors" or "onnx").
+def tensors_of(path: Path, kind: str) -> list[dict[str, Any]]:
+    """Load a file and return its tensors as {name, dtype, shape, sha256}, in the file's order.
 
-    Values: tensors [{name, dtype, shape, sha256}], in the file's order; sha256 is over the contiguous
-    little-endian bytes. A file that torch refuses is error "refused" with torch's own words; a kind that this
-    runtime cannot load is error "unsupported".
+    Args:
+        path: The file.
+        kind: "checkpoint", "torchscript", "safetensors" or "onnx".
+
+    Raises:
+        LoadRefused: torch does not take it; the message is torch's own.
+        UnknownKind: Nothing here loads such a file.
     """
-    path, kind = Path(params["path"]), str(params["kind"])
     loaders = {
         "checkpoint": _checkpoint,
         "torchscript": _torchscript,
@@ -48,7 +47,7 @@ def try_load(params: Mapping[str, Any], context: "Context") -> Result:
     }
     if kind not in loaders:
         raise UnknownKind(f'there is no loader for "{kind}" files')
-    return Result(context.request.id, {"kind": kind, "tensors": loaders[kind](path)})
+    return loaders[kind](path)
 
 
 def _checkpoint(path: Path) -> list[dict[str, Any]]:
@@ -67,7 +66,7 @@ def _torchscript(path: Path) -> list[dict[str, Any]]:
     import torch
 
     try:
-        module = torch.jit.load(str(path), map_location="cpu")
+        module = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
     except MemoryError:
         raise
     except Exception as error:
@@ -98,7 +97,7 @@ def _safetensors(path: Path) -> list[dict[str, Any]]:
 
 def _onnx(path: Path) -> list[dict[str, Any]]:
     try:
-        import onnxruntime
+        import onnxruntime  # type: ignore[import-not-found]
     except ImportError as error:
         raise UnknownKind("onnxruntime is not in this runtime, so an ONNX file cannot be loaded") from error
     try:

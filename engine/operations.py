@@ -4,22 +4,40 @@ Paths in parameters are paths as the worker sees them: inside a sandbox `/inputs
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.foreign import try_load
-from engine.protocol import Array, Result
+from engine.foreign import tensors_of
+from engine.protocol import Array, Event, Request, Result
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from engine.synthesis.session import Session
-    from engine.worker import Context
 
 Params = Mapping[str, Any]
 
 _ENCODER_HZ = 24000
+
+
+@dataclass(frozen=True)
+class Context:
+    """What an operation may use besides its parameters.
+
+    Args:
+        request: The request that it answers.
+        send: Sends an event.
+        cancelled: True once the client asked to stop.
+    """
+
+    request: Request
+    send: Callable[[Event], None]
+    cancelled: Callable[[], bool]
+
+    def progress(self, **values: Any) -> None:
+        """Tell the client how far it is."""
+        self.send(Event(self.request.id, values))
 
 
 def array(name: str, values: "NDArray[Any]") -> Array:
@@ -31,12 +49,12 @@ def array(name: str, values: "NDArray[Any]") -> Array:
     return Array(name, plain.dtype.str, tuple(plain.shape), plain.tobytes())
 
 
-def ping(params: Params, context: "Context") -> Result:
+def ping(params: Params, context: Context) -> Result:
     """Answer with the values and bytes that came."""
-    return Result(context.request.id, {"echo": params.get("echo")}, (), context.payload)
+    return Result(context.request.id, {"echo": params.get("echo")}, (), context.request.payload)
 
 
-def describe(_params: Params, context: "Context") -> Result:
+def describe(_params: Params, context: Context) -> Result:
     """Say what this torch is and can: versions, devices, threads, compute capabilities of the build."""
     import numpy
     import torch
@@ -49,12 +67,19 @@ def describe(_params: Params, context: "Context") -> Result:
             "cuda": torch.version.cuda,
             "cuda_available": torch.cuda.is_available(),
             "cuda_arch": str(flags() or "").split() if flags else [],
-            "cudnn": torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else None,
+            "cudnn": _cudnn(),
             "mps_available": torch.backends.mps.is_available(),
             "numpy": numpy.__version__,
             "threads": torch.get_num_threads(),
         },
     )
+
+
+def _cudnn() -> Any:
+    import torch
+
+    backend: Any = torch.backends.cudnn
+    return backend.version() if backend.is_available() else None
 
 
 _sessions: dict[tuple[object, ...], "Session"] = {}
@@ -81,39 +106,31 @@ def _identity(path: "Path | None") -> object:
     return str(path), status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def stages(params: Params, context: "Context") -> Result:
+def stages(params: Params, context: Context) -> Result:
     """Speak each of `texts` and return every step for comparison.
 
-    Params: weights, speaker, texts, seed, language, device.
-    Values: rate, utterances [{text, phones, frames, samples}]. Arrays for text number i: "i/durations" (T,) int64,
-    "i/mel" (80, F), "i/f0" (F,), "i/samples" (N,); and "embedding" (256,) of the voice.
+    Params: weights, speaker, texts, seed, device, threads.
+    Values: rate, utterances [{text, phones}]. Arrays for text number i: "i/duration_frames" (T,) not rounded,
+    "i/durations" (T,) int64, "i/mel" (80, F), "i/f0" (F,), "i/samples" (N,); and "embedding" (256,) of the voice.
     """
     from engine.compat import reproducible
-    from engine.synthesis.session import SpeakOptions
 
     session = _session(params)
-    options = SpeakOptions(seed=int(params.get("seed", 0)), language=str(params.get("language", "en")))
     arrays, told = [], []
     for number, text in enumerate(params["texts"]):
         with reproducible(threads=params.get("threads")):
-            spoken = session.speak(str(text), options=options)
-        for name in ("durations", "mel", "f0", "samples"):
-            arrays.append(array(f"{number}/{name}", getattr(spoken, name)))
-        told.append(
-            {
-                "text": str(text),
-                "phones": list(spoken.phones),
-                "frames": int(spoken.mel.shape[-1]),
-                "samples": int(spoken.samples.shape[0]),
-            }
-        )
+            made = session.stages(str(text), seed=int(params.get("seed", 0)))
+        for name in ("duration_frames", "durations", "mel", "f0", "samples"):
+            arrays.append(array(f"{number}/{name}", made[name]))
+        phones = [session.config.phones[int(index)] for index in made["phones"]]
+        told.append({"text": str(text), "phones": phones})
         context.progress(done=number + 1, total=len(params["texts"]))
     if session.embedding is not None:
         arrays.append(array("embedding", session.embedding))
     return Result(context.request.id, {"rate": session.rate, "utterances": told}, tuple(arrays))
 
 
-def speak(params: Params, context: "Context") -> Result:
+def speak(params: Params, context: Context) -> Result:
     """Speak one text. Params: weights, speaker, text, options {speed, pitch_semitones, pause, seed, language}, device.
 
     Values: rate, seconds, phones. Array: "samples" (N,) float32 in [-1, 1].
@@ -130,7 +147,7 @@ def speak(params: Params, context: "Context") -> Result:
     return Result(context.request.id, values, (array("samples", spoken.samples),))
 
 
-def embed(params: Params, context: "Context") -> Result:
+def embed(params: Params, context: Context) -> Result:
     """Embed one recording. Params: audio (a path). Array: "embedding" (256,), unit norm."""
     import torch
 
@@ -147,7 +164,7 @@ def embed(params: Params, context: "Context") -> Result:
     return Result(context.request.id, values, (array("embedding", vector),))
 
 
-def prepare(params: Params, context: "Context") -> Result:
+def prepare(params: Params, context: Context) -> Result:
     """Judge recordings. Params: paths. Values: files [{path, rate, report}] and report, over all of them together."""
     import numpy as np
 
@@ -172,7 +189,7 @@ def prepare(params: Params, context: "Context") -> Result:
     )
 
 
-def fit(params: Params, context: "Context") -> Result:
+def fit(params: Params, context: Context) -> Result:
     """Fit a voice to recordings; progress as events, stops when cancelled.
 
     Params: audio (paths), name, out (a folder it may write), base (a path, or nothing for the one that ships),
@@ -194,7 +211,17 @@ def fit(params: Params, context: "Context") -> Result:
     return Result(context.request.id, plain(result))
 
 
-def debug_voice(params: Params, context: "Context") -> Result:
+def try_load(params: Params, context: Context) -> Result:
+    """Load a foreign file. Params: path, kind ("checkpoint", "torchscript", "safetensors" or "onnx").
+
+    Values: tensors [{name, dtype, shape, sha256}], sha256 over the contiguous little-endian bytes. A file that
+    torch refuses is error "refused" with torch's own words; a kind that nothing here loads is "unsupported".
+    """
+    kind = str(params["kind"])
+    return Result(context.request.id, {"kind": kind, "tensors": tensors_of(Path(params["path"]), kind)})
+
+
+def debug_voice(params: Params, context: Context) -> Result:
     """Make the tiny voice. Params: out (a folder it may write), seed. Values: weights, speaker (paths)."""
     from engine.training.debug import make_debug_voice
 
@@ -219,7 +246,7 @@ def plain(thing: Any) -> Any:
     return thing
 
 
-OPERATIONS: dict[str, Callable[[Params, "Context"], Result]] = {
+OPERATIONS: dict[str, Callable[[Params, Context], Result]] = {
     "ping": ping,
     "describe": describe,
     "stages": stages,

@@ -15,10 +15,10 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import IO, Any
 
+from engine.operations import OPERATIONS, Context
 from engine.protocol import (
     PROTOCOL,
     Cancel,
-    Event,
     Failure,
     Hello,
     Message,
@@ -30,37 +30,6 @@ from engine.protocol import (
 from engine.protocol import encode as encode_message
 
 Limits = Mapping[str, int]
-
-
-class OperationFailed(Exception):
-    """An operation ends with a code of its own."""
-
-    def __init__(self, code: str, message: str, *, step: str | None = None) -> None:
-        super().__init__(message)
-        self.code = code
-        self.step = step
-
-
-class Context:
-    """What an operation may use besides its parameters.
-
-    Args:
-        worker: Whose request it is.
-        request: The request.
-    """
-
-    def __init__(self, worker: "Worker", request: Request) -> None:
-        self._worker = worker
-        self.request = request
-        self.payload = request.payload
-
-    def progress(self, **values: Any) -> None:
-        """Tell the client how far it is."""
-        self._worker.send(Event(self.request.id, values))
-
-    def cancelled(self) -> bool:
-        """True once the client asked to stop."""
-        return self._worker.is_cancelled(self.request.id)
 
 
 Operation = Callable[[Mapping[str, Any], Context], Result]
@@ -131,7 +100,8 @@ class Worker:
         if self.is_cancelled(request.id):
             return Failure(request.id, "cancelled", "the request was cancelled before it began")
         try:
-            return operation(request.params, Context(self, request))
+            context = Context(request, self.send, lambda: self.is_cancelled(request.id))
+            return operation(request.params, context)
         except Exception as error:  # noqa: BLE001 - whatever foreign bytes provoke is an answer, not the end
             return failure_of(request.id, error)
         finally:
@@ -210,8 +180,6 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     requests, answers = _pipes()
     limit(options.limits)
-    from engine.operations import OPERATIONS
-
     worker = Worker(requests, answers, OPERATIONS)
     try:
         import torch

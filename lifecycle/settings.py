@@ -10,10 +10,10 @@ from typing import Any
 
 import tomllib
 
+from lifecycle.domain.defaults import DEFAULT_TORCH
 from lifecycle.domain.errors import UsageError
 
 APP = "vlm"
-DEFAULT_TORCH = "2.13.0"
 HERE = ".vlm"
 
 # A file inside VLM_HOME travels with it, so it may name no program, index, URL or key.

@@ -91,14 +91,11 @@ def fill(
     wheel: Wheel,
     requirements: Iterable[str],
     progress: Progress,
-    show: bool = False,
-    torch_index: str | None = None,
 ) -> Built:
     """Install torch and what it needs into `venv`, then prove in a child process that it computes.
 
     Args:
         requirements: What the engine needs besides torch, as PEP 508 lines.
-        show: Let uv draw its own progress bars on this terminal.
 
     Raises:
         Unavailable: A package could not be had, the disk is full, or torch does not run.
@@ -106,11 +103,11 @@ def fill(
     interpreter = venv / "bin" / "python"
     try:
         progress(f"installing torch {wheel.version}", None if wheel.local else wheel.size_bytes)
-        _install_torch(uv, interpreter, wheel, show=show, torch_index=torch_index)
+        _install_torch(uv, interpreter, wheel)
         site = site_packages(venv)
         needed = [*python_requirements(site, python), *_with_numpy_bound(requirements, wheel.version)]
         progress(f"installing {len(needed)} packages that torch {wheel.public} and the engine need", None)
-        lock = _install_locked(uv, interpreter, needed, python=python, show=show)
+        lock = _install_locked(uv, interpreter, needed, python)
     except UvFailed as error:
         raise Unavailable(
             f"torch {wheel.public} could not be installed: {error.reason}", hint="vlm runtime list"
@@ -169,15 +166,15 @@ def _with_numpy_bound(requirements: Iterable[str], torch: str) -> list[str]:
     return [*requirements, *bound]
 
 
-def _install_torch(uv: Uv, interpreter: Path, wheel: Wheel, *, show: bool, torch_index: str | None) -> None:
+def _install_torch(uv: Uv, interpreter: Path, wheel: Wheel) -> None:
     arguments = ["pip", "install", "--no-deps", "--only-binary", ":all:", "--python", str(interpreter)]
-    if not show:
+    if not uv.show:
         arguments.append("--quiet")
     if wheel.rung == "folder":
-        uv.run([*arguments, wheel.location], show=show)
+        uv.run([*arguments, wheel.location], show=True)
         return
     if wheel.rung == "cpu-index":
-        arguments += ["--default-index", torch_index] if torch_index else ["--torch-backend", "cpu"]
+        arguments += ["--default-index", wheel.index] if wheel.index else ["--torch-backend", "cpu"]
     pinned = f"torch=={wheel.version}" + (f" --hash=sha256:{wheel.sha256}\n" if wheel.sha256 else "\n")
     # a cache of its own: the thinned copy shall be the only one, the cache would keep the whole gigabyte
     with tempfile.TemporaryDirectory(dir=uv.root, prefix=".fetch-") as fetch:
@@ -187,11 +184,11 @@ def _install_torch(uv: Uv, interpreter: Path, wheel: Wheel, *, show: bool, torch
             {"UV_CACHE_DIR": str(Path(fetch) / "cache")} if wheel.rung == "index" and not uv.offline else {}
         )
         hashes = ["--require-hashes"] if wheel.sha256 else []
-        uv.run([*arguments, *hashes, "--requirement", str(pins)], show=show, **cache)
+        uv.run([*arguments, *hashes, "--requirement", str(pins)], show=True, env=cache)
 
 
 def _install_locked(
-    uv: Uv, interpreter: Path, needed: list[str], *, python: Interpreter, show: bool
+    uv: Uv, interpreter: Path, needed: list[str], python: Interpreter
 ) -> list[dict[str, str | None]]:
     """Resolve once, install exactly that by hash, and return the lock."""
     tags = wheel_tags(python)
@@ -208,13 +205,13 @@ def _install_locked(
             f"{package['name']}=={package['version']}" + (f" --hash=sha256:{sha256}" if sha256 else "")
         )
     arguments = ["pip", "install", "--no-deps", "--only-binary", ":all:", "--python", str(interpreter)]
-    arguments += [] if show else ["--quiet"]
+    arguments += [] if uv.show else ["--quiet"]
     arguments += ["--require-hashes"] if all(entry["sha256"] for entry in lock) else []
     with tempfile.TemporaryDirectory(dir=uv.root, prefix=".fetch-") as folder:
         pins = Path(folder) / "pins.txt"
         pins.write_text("\n".join(lines) + "\n")
         extra = [word for link in uv.settings.remote_links for word in ("--find-links", link)]
-        uv.run([*arguments, *extra, "--requirement", str(pins)], show=show)
+        uv.run([*arguments, *extra, "--requirement", str(pins)], show=True)
     return lock
 
 

@@ -150,7 +150,7 @@ class _Reader:
         bucket_at = at + 16 + bloom * 8
         last = max(struct.unpack_from(f"<{buckets}I", self.data, bucket_at), default=0)
         if last < first:
-            return first
+            return int(first)
         chain = bucket_at + buckets * 4
         while not struct.unpack_from("<I", self.data, chain + (last - first) * 4)[0] & 1:
             last += 1

@@ -1,74 +1,91 @@
-"""The managed runtimes of this machine: list, plan, add, remove.
-
-A runtime is built at its final path, because an environment holds absolute paths, and exists from the moment its
-`runtime.json` does: that file is written last. A folder without it is what a crash left; the next `add` clears it.
-"""
+"""The room that services get: runtimes of this user, and one warm worker for each that is used."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import hashlib
-import json
 import os
-import platform
-import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, fields
-from datetime import datetime, timezone
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
-from packaging.version import Version
-
-from lifecycle.domain.errors import Busy, NotFound, Unavailable
-from lifecycle.runtimes import build, pythons
-from lifecycle.runtimes.indexes import package_settings
-from lifecycle.runtimes.model import Interpreter, Progress, Runtime, RuntimePlan, Wheel, silent
-from lifecycle.runtimes.uv import Uv, make_uv
-from lifecycle.runtimes.wheels import Search, TorchSpec
-
-_MARKER = "runtime.json"
-_SOURCES = {"cpu-index": "PyTorch's CPU index", "index": "package index, CUDA build without CUDA"}
-#: Room that unpacking takes, in wheel sizes; torch unpacks to about twice its wheel, plus the packed copy.
-_ROOM_FACTOR = 3
+from lifecycle.domain.errors import Unavailable
+from lifecycle.domain.progress import Progress, Silent
+from lifecycle.runtimes import sandbox
+from lifecycle.runtimes.model import Runtime, RuntimePlan
+from lifecycle.runtimes.snapshot import EngineCopy, snapshot
+from lifecycle.runtimes.store import RuntimeStore, engine_folder
+from lifecycle.runtimes.worker import Limits, Worker, Workers
 
 
-class RuntimeStore:
-    """The runtimes below one folder, shared by all registries of a user.
+class RuntimeSettings(Protocol):
+    """The settings that this room reads."""
+
+    @property
+    def home(self) -> Path:
+        """VLM_HOME; jobs are kept in its `work`."""
+
+    @property
+    def runtimes(self) -> Path:
+        """VLM_RUNTIMES."""
+
+    @property
+    def torch_index(self) -> str | None:
+        """Index of CPU builds of torch, "none", or None for PyTorch's own."""
+
+    @property
+    def wheels(self) -> tuple[Path, ...]:
+        """Folders of wheels."""
+
+    @property
+    def offline(self) -> bool:
+        """Never reach out."""
+
+    @property
+    def sandbox(self) -> str:
+        """ "auto", "bwrap", "landlock" or "none"."""
+
+
+class Runtimes:
+    """Runtimes and workers of one command.
 
     Args:
-        root: VLM_RUNTIMES.
-        environment: The user's environment: index settings, VLM_WHEELS, VLM_TORCH_INDEX.
-        requirements: What the engine needs besides torch, as PEP 508 lines.
+        settings: The user's settings.
+        progress: Where steps are told.
+        environment: The process environment, for the settings of pip and uv.
     """
 
     def __init__(
         self,
-        root: Path,
+        settings: RuntimeSettings,
         *,
+        progress: Progress | None = None,
         environment: Mapping[str, str] | None = None,
-        requirements: tuple[str, ...] | None = None,
     ) -> None:
-        self.root = root
-        self._environment = dict(os.environ if environment is None else environment)
-        self._requirements = engine_requirements() if requirements is None else requirements
+        self._settings = settings
+        self._progress = progress or Silent()
+        self.store = RuntimeStore(
+            settings.runtimes,
+            environment=_environment(settings, os.environ if environment is None else environment),
+        )
+        self._workers = Workers(self._start)
+        self._engine_copy: EngineCopy | None = None
+
+    @property
+    def engine_hash(self) -> str:
+        """ "blake3:<hex>" of the engine that workers run; verdicts carry it."""
+        return self._engine().digest
+
+    @property
+    def sandbox(self) -> sandbox.Sandbox | None:
+        """The fence that works here, or None: then nothing may be run and a verdict is `not_checked`."""
+        return sandbox.choose(self._settings.sandbox)
 
     def list(self) -> list[Runtime]:
         """Return the finished runtimes, oldest torch first."""
-        files = sorted(self.root.glob(f"*/{_MARKER}"))
-        found = [runtime for file in files if (runtime := _read(file)) is not None]
-        return sorted(found, key=lambda runtime: (Version(runtime.torch), runtime.id))
+        return self.store.list()
 
     def find(self, spec: str) -> Runtime | None:
-        """Return the newest finished runtime that `spec` (2.13.0, 2.13, 2.x, newest or an id) names."""
-        runtimes = self.list()
-        for runtime in runtimes:
-            if runtime.id == spec:
-                return runtime
-        wanted = TorchSpec.parse(spec)
-        fitting = [runtime for runtime in runtimes if wanted.accepts(runtime.torch)]
-        return fitting[-1] if fitting else None
+        """Return the newest finished runtime that `spec` (2.13.0, 2.13, 2.x, newest or an id) names, or None."""
+        return self.store.find(spec)
 
     def get(self, spec: str) -> Runtime:
         """Like `find`.
@@ -76,237 +93,85 @@ class RuntimeStore:
         Raises:
             NotFound: There is no such runtime here.
         """
-        found = self.find(spec)
-        if found is None:
-            raise NotFound(f'no runtime with torch "{spec}" is installed', hint=f"vlm runtime add {spec}")
-        return found
+        return self.store.get(spec)
 
-    def plan(self, spec: str, *, python: str | None = None, offline: bool = False) -> RuntimePlan:
-        """Say what `add` would do; asks indexes, changes nothing.
+    def plan(self, spec: str, *, python: str | None = None) -> RuntimePlan:
+        """Say what `add` would do; asks indexes, changes nothing (see `RuntimeStore.plan`)."""
+        return self.store.plan(spec, python=python, offline=self._settings.offline)
 
-        Raises:
-            UsageError: The version or the Python cannot be understood.
-            Unavailable: No rung of the ladder has a fitting wheel.
-        """
-        wanted = TorchSpec.parse(spec)
-        interpreter = self._interpreter(wanted, python)
-        existing = self._existing(wanted, interpreter, any_python=python is None) if wanted.exact else None
-        if existing is not None:
-            return RuntimePlan(existing.torch, existing.source, 0, interpreter, None, existing, ())
-        search = Search(
-            wanted, interpreter, self._uv(offline=offline), self._environment.get("VLM_TORCH_INDEX")
-        )
-        wheel = search.find()
-        exact = TorchSpec.parse(wheel.public)
-        existing = self._existing(exact, interpreter, any_python=python is None)
-        if existing is not None:
-            return RuntimePlan(existing.torch, existing.source, 0, interpreter, None, existing, ())
-        return RuntimePlan(
-            wheel.public,
-            _source(wheel),
-            0 if wheel.local else wheel.size_bytes,
-            interpreter,
-            wheel,
-            None,
-            _steps(wheel),
-        )
-
-    def add(
-        self, plan: RuntimePlan, progress: Progress = silent, *, offline: bool = False, show: bool = False
-    ) -> Runtime:
-        """Carry a plan out; a runtime that another process finished meanwhile is returned as it is.
+    def add(self, plan: RuntimePlan, *, show: bool = False) -> Runtime:
+        """Carry a plan out, telling each step (see `RuntimeStore.add`).
 
         Args:
-            show: Let uv draw its own progress on this terminal.
-
-        Raises:
-            Unavailable: A package could not be had, there is no room, or torch does not run.
-            Busy: Another process builds or removes the same runtime.
+            show: Let uv draw its own progress bars on this terminal.
         """
-        if plan.existing is not None or plan.wheel is None:
-            return self.get(plan.existing.id if plan.existing else plan.torch)
-        self.root.mkdir(parents=True, exist_ok=True)
-        folder = self.root / f"torch-{_safe(plan.wheel.version)}-{plan.python.tag}"
-        with self._locked(folder.name):
-            finished = _read(folder / _MARKER)
-            if finished is not None:
-                return finished
-            self._room(plan.wheel)
-            build.remove_tree(folder)
-            folder.mkdir()
-            try:
-                runtime = self._build(folder, plan, progress, offline=offline, show=show)
-            except BaseException:
-                build.remove_tree(folder)
-                raise
+        step = self._progress.step("runtime", None, "")
+
+        def tell(line: str, size_bytes: int | None = None) -> None:
+            step.advance(0, line if size_bytes is None else f"{line} ({size_bytes / 1e6:.0f} MB)")
+
+        runtime = self.store.add(plan, tell, offline=self._settings.offline, show=show)
+        step.done(f"torch {runtime.torch} ({runtime.build}), Python {runtime.python}")
         return runtime
+
+    def ensure(self, spec: str) -> Runtime:
+        """Return the runtime that `spec` names, making it where it is missing."""
+        return self.add(self.plan(spec))
 
     def remove(self, runtime: Runtime) -> int:
-        """Delete a runtime and return the bytes that this frees (files shared with others free nothing).
+        """Delete a runtime; returns the bytes that this frees."""
+        return self.store.remove(runtime)
+
+    def worker(self, runtime: Runtime, *, device: str = "cpu") -> Worker:
+        """Return the warm worker of a runtime; the first call starts it.
 
         Raises:
-            Busy: Another process builds or removes it.
+            Unavailable: No fence works here, so nothing is run.
+            WorkerCrashed: It did not come up.
+            WorkerFailure: Its torch does not import.
         """
-        with self._locked(runtime.path.name):
-            freed = size_bytes(runtime.path, private=True)
-            # without its marker it is no runtime any more, whatever happens to the rest
-            (runtime.path / _MARKER).unlink(missing_ok=True)
-            build.remove_tree(runtime.path)
-        return freed
+        return self._workers.get(runtime, device)
 
-    def _build(
-        self, folder: Path, plan: RuntimePlan, progress: Progress, *, offline: bool, show: bool
-    ) -> Runtime:
-        wheel = plan.wheel
-        assert wheel is not None
-        uv = self._uv(offline=offline)
-        venv = folder / "venv"
-        build.make_environment(uv, plan.python, venv)
-        built = build.fill(
-            uv,
-            venv,
-            python=plan.python,
-            wheel=wheel,
-            requirements=self._requirements,
-            progress=progress,
-            show=show,
-            torch_index=self._environment.get("VLM_TORCH_INDEX"),
-        )
-        lock_text = json.dumps(built.lock, sort_keys=True, separators=(",", ":"))
-        runtime = Runtime(
-            path=folder,
-            id=folder.name,
-            torch=plan.torch,
-            build=built.build,
-            python=plan.python.text,
-            python_prefix=str(plan.python.prefix),
-            platform=f"{platform.system().lower()}-{platform.machine()}",
-            source=_source(wheel),
-            created=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            lock=built.lock,
-            lock_hash="sha256:" + hashlib.sha256(lock_text.encode()).hexdigest(),
-            cuda_arch=tuple(str(built.facts.get("arch") or "").split()),
-            numpy=built.facts.get("numpy"),
-        )
-        _write(folder / _MARKER, runtime)
-        return runtime
+    def start_worker(
+        self, runtime: Runtime, *, work: Path | None = None, device: str = "cpu", limits: Limits | None = None
+    ) -> Worker:
+        """Start a worker of its own for one job, such as loading a foreign file; the caller closes it.
 
-    def _interpreter(self, wanted: TorchSpec, python: str | None) -> Interpreter:
-        if python is not None:
-            return pythons.chosen(python)
-        found = pythons.find("" if wanted.floating else wanted.text)
-        if found is None:
+        Args:
+            work: Folder in which its inputs and outputs are made; by default below VLM_HOME.
+        """
+        fence = self.sandbox
+        if fence is None:
             raise Unavailable(
-                f"torch {wanted.text} needs Python {pythons.names_for(wanted.text)}, and none was found",
-                hint=f"vlm runtime add {wanted.text} --python /path/to/python3",
+                "neither bubblewrap nor Landlock works here, so nothing is run",
+                hint="apt-get install bubblewrap",
             )
-        return found
+        home_work = self._settings.home / "work"
+        return Worker.start(
+            runtime,
+            sandbox=fence,
+            engine=self._engine(),
+            work=work or (home_work if home_work.is_dir() else None),
+            device=device,
+            limits=limits or Limits(),
+        )
 
-    def _existing(self, wanted: TorchSpec, python: Interpreter, *, any_python: bool) -> Runtime | None:
-        minor = ".".join(map(str, python.minor)) + "."
-        fitting = [runtime for runtime in self.list() if wanted.accepts(runtime.torch)]
-        return next((runtime for runtime in fitting if any_python or runtime.python.startswith(minor)), None)
+    def close(self) -> None:
+        """End all warm workers."""
+        self._workers.close()
 
-    def _uv(self, *, offline: bool) -> Uv:
-        return make_uv(self.root, package_settings(self._environment), self._environment, offline=offline)
+    def _engine(self) -> EngineCopy:
+        if self._engine_copy is None:
+            self._engine_copy = snapshot(engine_folder(), self._settings.runtimes)
+        return self._engine_copy
 
-    def _room(self, wheel: Wheel) -> None:
-        free = shutil.disk_usage(self.root).free
-        needed = _ROOM_FACTOR * (wheel.size_bytes or 0)
-        if free < needed:
-            raise Unavailable(
-                f"torch {wheel.public} needs about {needed / 1e9:.1f} GB while it is unpacked, and "
-                f'"{self.root}" has {free / 1e9:.1f} GB left',
-                hint="vlm runtime list",
-            )
-
-    @contextlib.contextmanager
-    def _locked(self, name: str) -> Iterator[None]:
-        locks = self.root / ".locks"
-        locks.mkdir(parents=True, exist_ok=True)
-        with (locks / name).open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise Busy(
-                    f'another process is working on the runtime "{name}"', hint="vlm runtime list"
-                ) from error
-            yield
+    def _start(self, runtime: Runtime, device: str) -> Worker:
+        return self.start_worker(runtime, device=device)
 
 
-def engine_requirements() -> tuple[str, ...]:
-    """Return the engine's requirements besides torch, from the file that travels with it."""
-    file = engine_folder() / "requirements" / "base.txt"
-    lines = file.read_text("utf-8").splitlines()
-    return tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
-
-
-def engine_folder() -> Path:
-    """Find `engine/` beside `lifecycle/` without importing it."""
-    return Path(__file__).resolve().parents[2] / "engine"
-
-
-def size_bytes(folder: Path, *, private: bool = False) -> int:
-    """Return the blocks that a folder holds on disk, each inode once.
-
-    Args:
-        private: Count only files that no other folder shares by hard link.
-    """
-    seen: set[tuple[int, int]] = set()
-    total = 0
-    for parent, _folders, files in os.walk(folder):
-        for name in files:
-            status = (Path(parent) / name).lstat()
-            key = (status.st_dev, status.st_ino)
-            if key in seen or (private and status.st_nlink > 1):
-                continue
-            seen.add(key)
-            total += status.st_blocks * 512
-    return total
-
-
-def _source(wheel: Wheel) -> str:
-    if wheel.rung == "folder":
-        return f"wheel folder {Path(wheel.location).parent}"
-    if wheel.rung == "index" and platform.system() != "Linux":
-        return "package index"
-    return _SOURCES[wheel.rung]
-
-
-def _steps(wheel: Wheel) -> tuple[str, ...]:
-    steps = [f"install {wheel.name}", "install numpy and what torch needs in Python, no CUDA packages"]
-    if wheel.rung == "index" and platform.system() == "Linux":
-        steps.append("generate stub libraries in place of CUDA")
-    return (*steps, "compile and test in a child process")
-
-
-def _safe(version: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in ".+" else "." for letter in version)
-
-
-def _read(file: Path) -> Runtime | None:
-    try:
-        told: dict[str, Any] = json.loads(file.read_text("utf-8"))
-        known = {field.name for field in fields(Runtime)} - {"path"}
-        values = {name: value for name, value in told.items() if name in known}
-        values["lock"] = tuple(values["lock"])
-        values["cuda_arch"] = tuple(values.get("cuda_arch", ()))
-        return Runtime(path=file.parent, **values)
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-
-
-def _write(file: Path, runtime: Runtime) -> None:
-    told = asdict(runtime)
-    told.pop("path")
-    temporary = file.with_suffix(".tmp")
-    with temporary.open("w", encoding="utf-8") as stream:
-        json.dump(told, stream, indent=1)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.rename(file)
-    descriptor = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _environment(settings: RuntimeSettings, environment: Mapping[str, str]) -> dict[str, str]:
+    """Settings of vlm.toml count like their variables."""
+    more = {"VLM_WHEELS": os.pathsep.join(map(str, settings.wheels))} if settings.wheels else {}
+    if settings.torch_index:
+        more["VLM_TORCH_INDEX"] = settings.torch_index
+    return {**environment, **more}

@@ -34,6 +34,11 @@ class PackageSettings:
     remote_links: tuple[str, ...]
     environment: dict[str, str]
 
+    @property
+    def searches_all(self) -> bool:
+        """True where the indexes are pip's, which takes the newest of all of them."""
+        return "UV_INDEX_STRATEGY" in self.environment
+
 
 def pip_files(environment: Mapping[str, str]) -> list[Path]:
     """The files that pip would read, weakest first. Source: pip's user guide, "Location"."""

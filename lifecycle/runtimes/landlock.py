@@ -57,8 +57,9 @@ def own_namespaces() -> None:
         ("uid_map", f"{_NOBODY} {uid} 1"),
         ("gid_map", f"{_NOBODY} {gid} 1"),
     ):
-        with open(f"/proc/self/{file}", "w", encoding="ascii") as stream:
-            stream.write(text)
+        descriptor = os.open(f"/proc/self/{file}", os.O_WRONLY)
+        os.write(descriptor, text.encode())
+        os.close(descriptor)
 
 
 def restrict(read: list[str], write: list[str]) -> None:
@@ -103,7 +104,7 @@ def _allow(ruleset: int, path: str, allowed: int) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Confine this process and become the program; 126 if it cannot be confined."""
+    """Confine this process and become the program; returns 126 only if it cannot be confined."""
     rules: dict[str, Any] = json.loads(arguments[0])
     program = arguments[2:]
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -119,7 +120,8 @@ def main(arguments: list[str]) -> int:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     os.setsid()
     os.chdir(rules["cwd"])
-    os.execve(program[0], program, rules["environment"])
+    os.execve(program[0], program, rules["environment"])  # noqa: S606 - becoming the program is the purpose
+    return 126
 
 
 if __name__ == "__main__":

@@ -7,9 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-#: The torch that voices are verified on where nobody says otherwise.
-DEFAULT_TORCH = "2.13.0"
-
 #: Says one line about the step that begins; the second argument is the bytes that it will fetch, or None.
 Progress = Callable[[str, "int | None"], None]
 
@@ -61,6 +58,7 @@ class Wheel:
         location: The path of a local file, else the URL that the index gave.
         size_bytes: None where the index does not say.
         sha256: Hex, or None where the index does not say.
+        index: The index of rung "cpu-index" where it is not PyTorch's own.
     """
 
     version: str
@@ -69,6 +67,7 @@ class Wheel:
     location: str
     size_bytes: int | None
     sha256: str | None
+    index: str | None = None
 
     @property
     def local(self) -> bool:

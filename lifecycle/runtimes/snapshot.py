@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from blake3 import blake3
@@ -30,8 +30,26 @@ def engine_hash(engine: Path) -> str:
     return "blake3:" + whole.hexdigest()
 
 
-def snapshot(engine: Path, root: Path) -> tuple[Path, str]:
-    """Return the copy's folder (it holds `engine/`) and the hash; makes the copy where there is none.
+@dataclass(frozen=True, slots=True)
+class EngineCopy:
+    """A copy of the engine.
+
+    Args:
+        folder: Holds `engine/`.
+        digest: "blake3:<hex>" over its files.
+    """
+
+    folder: Path
+    digest: str
+
+    @property
+    def script(self) -> Path:
+        """What the worker's Python is started with."""
+        return self.folder / "engine" / "__main__.py"
+
+
+def snapshot(engine: Path, root: Path) -> EngineCopy:
+    """Return the copy of the engine, making it where there is none.
 
     Args:
         engine: The engine that is installed beside lifecycle.
@@ -43,7 +61,7 @@ def snapshot(engine: Path, root: Path) -> tuple[Path, str]:
     digest = engine_hash(engine)
     folder = root / ".engine" / digest.removeprefix("blake3:")[:32]
     if folder.is_dir():
-        return folder, digest
+        return EngineCopy(folder, digest)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".new-"))
     try:
@@ -63,9 +81,4 @@ def snapshot(engine: Path, root: Path) -> tuple[Path, str]:
                 raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return folder, digest
-
-
-def is_whole(folder: Path, digest: str) -> bool:
-    """True if a copy still has the hash it is named by."""
-    return os.path.isdir(folder / "engine") and engine_hash(folder / "engine") == digest
+    return EngineCopy(folder, digest)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import tomllib
 
 from lifecycle.domain.errors import Unavailable
 from lifecycle.runtimes.indexes import PackageSettings
@@ -67,6 +68,8 @@ class Uv:
         settings: What pip and uv were told.
         environment: The user's environment.
         offline: Never reach out.
+        cache: Its cache folder.
+        show: Let installations draw uv's own progress bars on this terminal.
     """
 
     binary: Path
@@ -75,8 +78,9 @@ class Uv:
     environment: Mapping[str, str]
     offline: bool = False
     cache: Path = field(default_factory=Path)
+    show: bool = False
 
-    def variables(self, **more: str) -> dict[str, str]:
+    def variables(self, more: Mapping[str, str]) -> dict[str, str]:
         """The environment of a uv process."""
         variables = {
             **{name: value for name, value in self.environment.items() if name not in _NOT_OURS},
@@ -97,17 +101,19 @@ class Uv:
         stdin: str = "",
         show: bool = False,
         timeout_s: float = 3600,
-        **env: str,
+        env: Mapping[str, str] | None = None,
     ) -> str:
         """Run uv and return its standard output.
 
         Args:
-            show: Let uv draw its own progress on this terminal.
+            show: This is an installation, whose progress bars may be drawn.
+            env: Variables for this run alone.
 
         Raises:
             UvFailed: It ended with an error, or took longer than `timeout_s`.
         """
-        variables = self.variables(**env)
+        variables = self.variables(env or {})
+        show = show and self.show
         if show:
             variables.pop("UV_NO_PROGRESS")
         try:
@@ -130,7 +136,11 @@ class Uv:
         return done.stdout
 
     def lock(
-        self, requirements: Sequence[str], python: Path, *extra: str, **env: str
+        self,
+        requirements: Sequence[str],
+        python: Path,
+        *extra: str,
+        env: Mapping[str, str] | None = None,
     ) -> list[dict[str, Any]]:
         """Resolve to wheels and return the packages of a PEP 751 lock: name, version, wheels with sizes and hashes.
 
@@ -141,7 +151,7 @@ class Uv:
         arguments += ["--only-binary", ":all:", "--python", str(python), *extra]
         for link in self.settings.remote_links:
             arguments += ["--find-links", link]
-        text = self.run(arguments, stdin="\n".join(requirements) + "\n", timeout_s=600, **env)
+        text = self.run(arguments, stdin="\n".join(requirements) + "\n", timeout_s=600, env=env)
         packages: list[dict[str, Any]] = tomllib.loads(text).get("packages", [])
         return packages
 
@@ -168,9 +178,13 @@ def cache_folder(root: Path, environment: Mapping[str, str]) -> Path:
 
 
 def make_uv(
-    root: Path, settings: PackageSettings, environment: Mapping[str, str], *, offline: bool = False
+    root: Path,
+    settings: PackageSettings,
+    environment: Mapping[str, str],
+    *,
+    offline: bool = False,
+    show: bool = False,
 ) -> Uv:
     """Bind uv to a user's settings; makes `root`."""
     root.mkdir(parents=True, exist_ok=True)
-    cache = cache_folder(root, environment)
-    return Uv(find_uv(), root, settings, environment, offline, cache)
+    return Uv(find_uv(), root, settings, environment, offline, cache_folder(root, environment), show)

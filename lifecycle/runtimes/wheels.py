@@ -12,7 +12,7 @@ import platform
 import re
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,7 @@ class Search:
         Raises:
             Unavailable: No rung has it; the message names what was tried and which Pythons would do.
         """
-        rungs = (self._folder, self._cpu_index, self._index)
+        rungs = (self._folder, self._cpu_index, self.index)
         found = []
         for rung in rungs:
             wheel = rung()
@@ -121,23 +121,40 @@ class Search:
             return None
         extra = ["--default-index", index] if index else ["--torch-backend", "cpu"]
         environment = {"UV_HTTP_TIMEOUT": str(_PROBE_TIMEOUT_S), "UV_HTTP_RETRIES": "0"}
-        return self._resolve("cpu-index", "PyTorch's CPU index", extra, environment)
+        wheel = self._resolve("cpu-index", "PyTorch's CPU index", extra, environment)
+        return replace(wheel, index=index) if wheel else None
 
-    def _index(self) -> Wheel | None:
+    def index(self) -> Wheel | None:
+        """Ask the user's package index alone."""
         return self._resolve("index", "the package index", [], {})
 
     def _resolve(self, rung: str, label: str, extra: list[str], environment: dict[str, str]) -> Wheel | None:
         requirement = f"torch{self.spec.requirement}"
+        if not self.spec.exact and self.uv.settings.searches_all:
+            environment = {**environment, "UV_INDEX_STRATEGY": "unsafe-best-match"}
         try:
-            packages = self.uv.lock([requirement], self.python.path, "--no-deps", *extra, **environment)
+            packages = self.uv.lock([requirement], self.python.path, "--no-deps", *extra, env=environment)
         except UvFailed as error:
-            why = "unreachable" if error.unreachable else error.reason
-            self.tried.append(f"{label} ({'offline' if self.uv.offline and error.unreachable else why})")
+            self.tried.append(f"{label} ({self._why(error)})")
             return None
         wheel = wheel_of_lock(packages, rung, self.python)
         if wheel is None:
             self.tried.append(f"{label} (no wheel for {self.python.tag})")
+        elif self.uv.offline and not wheel.local:
+            self.tried.append(f"{label} (not on this machine, and --offline forbids to fetch it)")
+            return None
         return wheel
+
+    def _why(self, error: UvFailed) -> str:
+        if self.uv.offline and error.unreachable:
+            return "not asked, because of --offline"
+        if error.unreachable:
+            return "unreachable"
+        if "no wheels with a matching" in error.output:
+            return f"no wheel for {self.python.tag} on this platform"
+        if " is available and you require" in error.output or "there is no version" in error.output:
+            return "no such version"
+        return error.reason
 
     def _refusal(self) -> Unavailable:
         newest = None if self.spec.floating or self.uv.offline else self._newest()
@@ -149,10 +166,12 @@ class Search:
         tried = "; ".join(self.tried)
         if not pythons.fits(self.spec.text, self.python):
             names = pythons.names_for(self.spec.text)
+            other = pythons.find(self.spec.text)
+            path = other.path if other else f"/path/to/python{names.split()[0]}"
             return Unavailable(
                 f"torch {self.spec.text} has no wheel for Python {self.python.text}; Python {names} would do "
                 f"(tried: {tried})",
-                hint=f"vlm runtime add {self.spec.text} --python /path/to/python{names.split()[0]}",
+                hint=f"vlm runtime add {self.spec.text} --python {path}",
             )
         return Unavailable(
             f"torch {self.spec.text} cannot be had for Python {self.python.text} on {platform.machine()} "
@@ -161,12 +180,8 @@ class Search:
         )
 
     def _newest(self) -> str | None:
-        try:
-            wheel = wheel_of_lock(
-                self.uv.lock(["torch>=2.0,<3"], self.python.path, "--no-deps"), "index", self.python
-            )
-        except UvFailed:
-            return None
+        newest = Search(TorchSpec.parse("newest"), self.python, self.uv)
+        wheel = newest.index()
         return wheel.public if wheel else None
 
 

@@ -29,7 +29,7 @@ from engine import protocol
 from lifecycle.domain.errors import Unavailable, UnreadableFile
 from lifecycle.runtimes.model import Runtime
 from lifecycle.runtimes.sandbox import Cell, Sandbox
-from lifecycle.runtimes.snapshot import snapshot
+from lifecycle.runtimes.snapshot import EngineCopy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,12 +48,16 @@ class Limits:
         file_size: Bytes of one file it may write.
         open_files: Descriptors.
         cpu_s: Seconds of processor time over its whole life.
+        threads: Threads of the numeric libraries.
+        answer_bytes: Bytes that may follow one line of its answers.
     """
 
     address_space: int | None = 16 << 30
     file_size: int | None = 2 << 30
     open_files: int | None = 1024
     cpu_s: int | None = None
+    threads: int = 2
+    answer_bytes: int = 1 << 30
 
     def as_json(self) -> str:
         """The worker's `--limits`."""
@@ -79,6 +83,9 @@ class WorkerCrashed(WorkerError):
         self.why = why
         self.status = status
         self.stderr = stderr
+
+    def __str__(self) -> str:
+        return self.sentence
 
     @property
     def sentence(self) -> str:
@@ -143,7 +150,7 @@ class Worker:
     """
 
     def __init__(
-        self, process: subprocess.Popen[bytes], *, sandbox: Sandbox, cell: Cell, work: Path, max_payload: int
+        self, process: subprocess.Popen[bytes], *, sandbox: Sandbox, cell: Cell, work: Path, answer_bytes: int
     ) -> None:
         self._process = process
         self._sandbox = sandbox
@@ -153,7 +160,7 @@ class Worker:
         self._messages: queue.Queue[protocol.Message | Exception | None] = queue.Queue(maxsize=64)
         self._stderr = _Tail(process.stderr)
         reader = protocol.Reader(
-            _stream(process.stdout), allow=("hello", "event", "result", "error"), max_payload=max_payload
+            _stream(process.stdout), allow=("hello", "event", "result", "error"), max_payload=answer_bytes
         )
         threading.Thread(target=self._read, args=(reader,), daemon=True).start()
         self.hello: protocol.Hello = self._greet()
@@ -164,40 +171,33 @@ class Worker:
         runtime: Runtime,
         *,
         sandbox: Sandbox,
-        engine: Path,
-        runtimes: Path,
+        engine: EngineCopy,
         work: Path | None = None,
         device: str = "cpu",
-        threads: int = 2,
         limits: Limits = Limits(),  # frozen, so one for all is fine
-        max_payload: int = 1 << 30,
     ) -> Worker:
         """Start a worker of a runtime behind a fence.
 
         Args:
-            engine: The engine's folder; a copy named by its hash is what runs.
-            runtimes: VLM_RUNTIMES, where that copy is kept.
+            engine: The copy of the engine that runs.
             work: Folder for this worker's inputs and outputs (VLM_HOME/work/JOB where they are personal data);
                 a temporary one by default. What is in it is deleted at the end.
             device: "auto", "cpu", "cuda" or "mps".
             limits: Bounds of the process.
-            max_payload: Bytes that one answer may carry.
 
         Raises:
             WorkerCrashed: It did not come up.
             WorkerFailure: Its torch does not import.
             Unavailable: It is not the engine or protocol of this vlm.
         """
-        copy, digest = snapshot(engine, runtimes)
         folder = Path(tempfile.mkdtemp(prefix="worker-", dir=work))
-        cell = Cell(
-            (runtime.path, Path(runtime.python_prefix), copy), folder / "inputs", folder / "outputs", threads
-        )
+        read = (runtime.path, Path(runtime.python_prefix), engine.folder)
+        cell = Cell(read, folder / "inputs", folder / "outputs", limits.threads)
         for inner in (cell.inputs, cell.outputs):
             inner.mkdir(mode=0o700)
-        program = [str(runtime.executable), "-I", str(copy / "engine" / "__main__.py")]
-        program += ["--limits", limits.as_json(), "--threads", str(threads), "--device", device]
-        program += ["--engine-hash", digest]
+        program = [str(runtime.executable), "-I", str(engine.script)]
+        program += ["--limits", limits.as_json(), "--threads", str(limits.threads), "--device", device]
+        program += ["--engine-hash", engine.digest]
         process = subprocess.Popen(
             sandbox.command(cell, program),
             stdin=subprocess.PIPE,
@@ -207,12 +207,12 @@ class Worker:
             env={"PATH": os.environ.get("PATH", os.defpath)},
         )
         try:
-            worker = cls(process, sandbox=sandbox, cell=cell, work=folder, max_payload=max_payload)
+            worker = cls(process, sandbox=sandbox, cell=cell, work=folder, answer_bytes=limits.answer_bytes)
         except BaseException:
             _kill(process)
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        if (worker.hello.protocol, worker.hello.engine_hash) != (protocol.PROTOCOL, digest):
+        if (worker.hello.protocol, worker.hello.engine_hash) != (protocol.PROTOCOL, engine.digest):
             worker.close()
             raise Unavailable("the worker runs another engine than this vlm", hint="vlm doctor")
         return worker
