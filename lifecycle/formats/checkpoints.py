@@ -87,10 +87,7 @@ def _zip_facts(container: Zip, folder: str, facts: dict[str, object], findings: 
         raise Unread("names a byte order that does not exist")
     if f"{folder}/byteorder" in names:
         facts["torch_writer"] = "2.1 or newer"
-    damaged = container.damaged()
-    if damaged:
-        message = f'holds data whose checksum does not agree ("{shown(damaged[0])}"), so it may be damaged'
-        findings.append(Finding("warning", "checksum", message))
+    findings += container.check()
     return order == "big"
 
 
@@ -218,11 +215,16 @@ def checked_tensors(value: object, storages: dict[str, Source]) -> tuple[tuple[s
     tensors = tuple(tensors_in(value))
     for name, tensor in tensors:
         if isinstance(tensor, Tensor) and tensor.storage is not None:
-            _check_extent(name, tensor, tensor.storage, storages)
+            check_extent(name, tensor, tensor.storage, storages)
     return tensors
 
 
-def _check_extent(name: str, tensor: Tensor, storage: Storage, storages: dict[str, Source]) -> None:
+def check_extent(name: str, tensor: Tensor, storage: Storage, storages: dict[str, Source]) -> None:
+    """Hold a tensor against the bytes that it says it is a view of.
+
+    Raises:
+        Unread: They are missing, fewer or more than the storage says, or the tensor reaches past them.
+    """
     held = storages.get(storage.key)
     if held is None:
         raise Unread(f'lacks the data of its tensor "{shown(name)}"')

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import BinaryIO, Final
 
-from lifecycle.formats import checkpoints, gpt_sovits, known, safetensors, torchscript
+from lifecycle.formats import (
+    audio,
+    checkpoints,
+    gpt_sovits,
+    known,
+    lockfiles,
+    onnx,
+    pt2,
+    safetensors,
+    torchscript,
+)
 from lifecycle.formats.checkpoints import Checkpoint
 from lifecycle.formats.model import Finding, Inspection, TensorInfo, Unread, plural, shown
 from lifecycle.formats.pickles import scan_words
@@ -38,7 +48,7 @@ def inspect(file: BinaryIO, *, name: str, size: int, digests: bool = False) -> I
     return Inspection(kind, None, error=f'"{shown(name)}" {reason}', summary="not read")
 
 
-def _read(source: Source, name: str, *, digests: bool) -> Inspection:  # noqa: ARG001
+def _read(source: Source, name: str, *, digests: bool) -> Inspection:
     if source.size == 0:
         raise Unread("is empty")
     head = source.at(0, min(source.size, 512))
@@ -46,16 +56,27 @@ def _read(source: Source, name: str, *, digests: bool) -> Inspection:  # noqa: A
         return _zip(source, digests=digests)
     if safetensors.looks_like(head, source.size):
         return safetensors.read(source, digests=digests)
+    if audio.looks_like(head):
+        return audio.read(source, name)
     if head[0] in _PICKLE_STARTS and (head[0] == 0x80 or b"\0" in head or b"\n" in head):
         found = _pickled(source, digests=digests)
         if found is not None:
             return found
+    if onnx.looks_like(head, name):
+        return onnx.read(source, digests=digests)
+    lock = lockfiles.read(source, name)
+    if lock is not None:
+        return lock
     raise Unread("is of no kind that is known here")
 
 
 def _zip(source: Source, *, digests: bool) -> Inspection:
     whole, head = repaired(source)
     container = Zip(whole)
+    if pt2.is_pt2(container):
+        if head is not None:
+            raise Unread(f'is an exported program with the altered head "{head}"', kind="pt2")
+        return pt2.read(container, digests=digests)
     folder = container.folder()
     if torchscript.is_script(container, folder):
         if head is not None:

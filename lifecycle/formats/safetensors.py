@@ -5,10 +5,10 @@ Source: the format's own description; our reader refuses what its readers could 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Final
 
+from lifecycle.formats.jsons import parse
 from lifecycle.formats.limits import KIB, MAX_DIMS, MAX_ELEMENTS, MAX_HEADER, MAX_TENSORS
 from lifecycle.formats.model import Finding, Inspection, TensorInfo, Unread, plural, shown
 from lifecycle.formats.source import Source
@@ -50,12 +50,7 @@ def header(source: Source) -> tuple[tuple[Entry, ...], dict[str, str]]:
     length = int.from_bytes(source.at(0, 8), "little")
     if length > MAX_HEADER or length + 8 > source.size:
         raise Unread(f"says that its header has {length} bytes, which cannot be")
-    try:
-        root = json.loads(
-            source.at(8, length).decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
-        )
-    except (ValueError, RecursionError):
-        raise Unread("has a header that is not valid JSON") from None
+    root = parse(source.at(8, length), "header")
     if not isinstance(root, dict):
         raise Unread("has a header that is not a JSON object")
     metadata = root.pop("__metadata__", {})
@@ -119,8 +114,8 @@ def _info(source: Source, entry: Entry, *, digests: bool) -> TensorInfo:
 
 def _config(text: str, findings: list[Finding]) -> object:
     try:
-        config = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
+        config = parse(text.encode("utf-8", "surrogatepass"), "configuration")
+    except Unread:
         findings.append(Finding("warning", "bad_config", "holds settings that are not valid JSON"))
         return None
     return config if isinstance(config, dict) and len(text) < 64 * KIB else None
@@ -158,14 +153,3 @@ def common_dtype(dtypes: list[str]) -> str:
         return "no data"
     most = max(sorted(set(dtypes)), key=dtypes.count)
     return {"F16": "fp16", "F32": "fp32", "BF16": "bf16", "F64": "fp64"}.get(most, most.lower())
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise Unread("has a header that lies: it names one thing twice")
-    return result
-
-
-def _no_constant(text: str) -> object:
-    raise ValueError(text)

@@ -37,13 +37,7 @@ def read(container: Zip, *, digests: bool = False) -> Inspection:
     operators = operators_in(container, folder)
     findings = [finding for part in parts for finding in part.findings]
     findings += _operator_findings(operators)
-    damaged = container.damaged()
-    if damaged:
-        findings.append(
-            Finding(
-                "warning", "checksum", f'holds data whose checksum does not agree ("{shown(damaged[0])}")'
-            )
-        )
+    findings += container.check()
     unsafe = any(finding.severity == "danger" for finding in findings)
     infos: tuple[TensorInfo, ...] = ()
     if not unsafe:

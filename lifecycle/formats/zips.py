@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from lifecycle.formats import limits
-from lifecycle.formats.model import Unread, shown
+from lifecycle.formats.model import Finding, Unread, shown
 from lifecycle.formats.source import Source
 
 HEADS: Final = {b"00": "00", b"01": "01", b"02": "02", b"03": "03", b"04": "04", b"05": "05", b"06": "06"}
@@ -78,6 +78,8 @@ class Zip:
         _check_names(entries)
         self.members = {member.name: member for member in _check_layout(source, entries, directory_offset)}
         _check_sizes(list(self.members.values()))
+        # torch.serialization.set_crc32_options(False) writes zeros for all of them
+        self.checksums = any(member.crc for member in self.members.values())
 
     def read(self, name: str, limit: int = limits.MAX_TEXT_MEMBER) -> bytes:
         """Return the bytes of a member of at most `limit` bytes, checked against its checksum.
@@ -95,7 +97,7 @@ class Zip:
         data = self.source.at(member.offset, member.packed)
         if not member.stored:
             data = _inflate(data, member)
-        if zlib.crc32(data) != member.crc:
+        if self.checksums and zlib.crc32(data) != member.crc:
             raise Unread(f'is damaged: the checksum of its member "{shown(name)}" does not agree')
         return data
 
@@ -115,17 +117,23 @@ class Zip:
             raise Unread(f'has a compressed member "{shown(name)}" where torch never writes one')
         return self.source.window(member.offset, member.size)
 
-    def damaged(self) -> list[str]:
-        """Read every stored member to its end and name those whose checksum does not agree."""
-        bad = []
+    def check(self) -> list[Finding]:
+        """Read every stored member to its end and compare it with its checksum.
+
+        Raises:
+            Unread: One of them does not agree.
+        """
+        if not self.checksums:
+            return [Finding("info", "no_checksums", "was written without checksums")]
         for member in self.members.values():
             if member.stored:
                 crc = 0
                 for chunk in self.source.chunks(member.offset, member.size):
                     crc = zlib.crc32(chunk, crc)
                 if crc != member.crc:
-                    bad.append(member.name)
-        return bad
+                    name = shown(member.name)
+                    raise Unread(f'is damaged: the checksum of its member "{name}" does not agree')
+        return []
 
     def folder(self) -> str:
         """Return the one top folder under which torch puts everything.

@@ -99,14 +99,15 @@ def opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
-        raise NotFound(f"{quoted} does not exist", hint="check the path; nothing was read") from None
+        raise NotFound(f"{quoted} does not exist") from None
     except (OSError, ValueError) as error:
         raise UnreadableFile(f"{quoted} could not be opened: {_reason(error)}") from None
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+        raise UnreadableFile(f"{quoted} is {kind}")
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-            raise UnreadableFile(f"{quoted} is {kind}")
         try:
             yield file, status.st_size
         except OSError as error:
