@@ -134,7 +134,8 @@ class Plan:
     @property
     def empty(self) -> bool:
         """Whether there is nothing to destroy."""
-        return not self.targets and not self.keys and not self.leaving
+        nothing = not self.targets and not self.keys
+        return nothing and self.verb is PurgeVerb.PURGE_AUDIO
 
     def counts(self) -> Mapping[str, int]:
         """Return how many of each role go, in the order in which people ask."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, delete, func, or_, select, update
@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, and_, delete, func, or_, select, update
 from lifecycle.domain.errors import IntegrityError
 from lifecycle.domain.purges import OPEN, Purge, PurgeState, followed
 from lifecycle.registry import tables as t
+from lifecycle.registry.times import from_text, maybe_time, to_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,8 @@ class PurgeQueries:
                 plan_digest=purge.plan_digest,
                 basis=purge.basis,
                 request_sealed=purge.request,
-                opened_at=_text(purge.opened_at),
-                changed_at=_text(purge.changed_at),
+                opened_at=to_text(purge.opened_at),
+                changed_at=to_text(purge.changed_at),
             )
         )
 
@@ -110,7 +111,7 @@ class PurgeQueries:
         changed = self._connection.execute(
             update(t.purges)
             .where(t.purges.c.uid == purge.uid, t.purges.c.state == purge.state.value)
-            .values(state=after.value, changed_at=_text(at))
+            .values(state=after.value, changed_at=to_text(at))
         ).rowcount
         if changed != 1:
             raise IntegrityError(f"purge {purge.uid[:12]} is no longer {purge.state}", hint="vlm doctor")
@@ -131,7 +132,7 @@ class PurgeQueries:
                 key_id=row.key_id,
                 data_class=row.data_class,
                 subject_uid=row.subject_uid,
-                destroyed_at=None if row.destroyed_at is None else _time(row.destroyed_at),
+                destroyed_at=maybe_time(row.destroyed_at),
             )
             for row in rows
         ]
@@ -217,7 +218,7 @@ class PurgeQueries:
             .where(t.subjects.c.uid.in_(list(what.leaving)))
             .values(label_sealed=None, lookup_tag=None)
         )
-        changed = update(t.voices).where(t.voices.c.id == voice_id).values(changed_at=_text(at))
+        changed = update(t.voices).where(t.voices.c.id == voice_id).values(changed_at=to_text(at))
         self._connection.execute(changed)
         if what.erased:
             self._bury(voice_id)
@@ -227,7 +228,7 @@ class PurgeQueries:
         self._connection.execute(
             update(t.recording_sets)
             .where(t.recording_sets.c.uid.in_(list(set_uids)), t.recording_sets.c.destroyed_at.is_(None))
-            .values(destroyed_at=_text(at))
+            .values(destroyed_at=to_text(at))
         )
 
     def mute(self, voice_uid: str) -> None:
@@ -308,17 +309,9 @@ def _purge(row: Row[Any]) -> Purge:
         plan_digest=row.plan_digest,
         basis=row.basis,
         request=row.request_sealed,
-        opened_at=_time(row.opened_at),
-        changed_at=_time(row.changed_at),
+        opened_at=from_text(row.opened_at),
+        changed_at=from_text(row.changed_at),
     )
-
-
-def _text(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text)
 
 
 __all__: Sequence[str] = ("Forgotten", "PurgeQueries", "SetRow")
