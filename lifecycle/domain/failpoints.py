@@ -1,0 +1,50 @@
+"""Named places where a test may stop the program, to show that what follows a crash is whole.
+
+A failpoint costs one comparison while none is armed. The environment is read by whoever arms them
+(`lifecycle/vault/failpoints.py`); this module only knows the names and the one that is armed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+# Every failpoint of the program, so that a test can walk them all; a test holds this list against the code.
+POINTS: tuple[str, ...] = (
+    "blob.before_write",
+    "blob.before_rename",
+    "blob.after_rename",
+    "blob.before_remove",
+    "blob.after_remove",
+    "keys.before_epoch",
+    "keys.after_holder",
+    "keys.after_epoch",
+    "keys.after_rewrap",
+    "keys.after_fresh_process",
+    "keys.after_switch",
+    "keys.after_keybag",
+    "keys.after_destroy",
+    "keys.after_vacuum",
+    "keys.after_scan",
+    "ledger.before_append",
+    "ledger.after_append",
+    "anchor.before_advance",
+    "anchor.after_advance",
+)
+
+_armed: tuple[str, Callable[[], None]] | None = None
+
+
+def arm(name: str | None, action: Callable[[], None] | None = None) -> None:
+    """Let `action` happen where the program passes `name`; None disarms.
+
+    Args:
+        action: Ends the process or raises; called each time the point is passed.
+    """
+    global _armed  # noqa: PLW0603
+    _armed = None if name is None or action is None else (name, action)
+
+
+def hit(name: str) -> None:
+    """Pass a failpoint: nothing happens unless a test armed exactly this one."""
+    if _armed is not None and _armed[0] == name:
+        _armed[1]()
