@@ -115,7 +115,7 @@ class TestLoudness:
 
 
 class TestSegments:
-    SPANS = [(0.5, 1.2), (2.0, 3.1), (4.0, 4.6)]
+    SPANS = ((0.5, 1.2), (2.0, 3.1), (4.0, 4.6))
 
     @pytest.mark.parametrize("noise", [0.0, 0.002])
     def test_speech_between_pauses_is_found(self, noise):
