@@ -122,7 +122,14 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """What a name stands for."""
+    """What a name stands for.
+
+    Attributes:
+        name: Empty once the voice was erased.
+        mute: What it is conditioned on was purged, so it cannot speak.
+        own_voice: Whoever registered it said that the voice is their own, so no consent is asked for.
+        subject_uids: The people it belongs to.
+    """
 
     uid: str
     name: str
@@ -134,6 +141,7 @@ class Voice:
     created_at: datetime
     changed_at: datetime
     mute: bool = False
+    own_voice: bool = False
     subject_uids: tuple[str, ...] = ()
     facts: Mapping[str, object] = field(default_factory=dict)
 

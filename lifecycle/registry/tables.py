@@ -38,16 +38,6 @@ def _id() -> Column[int]:
     return Column("id", Integer, primary_key=True)
 
 
-installation = Table(
-    "installation",
-    metadata,
-    _id(),
-    _uid(),
-    Column("created_at", String(32), nullable=False),
-    Column("here", Boolean, nullable=False),
-    Column("owner_uid", Integer, nullable=False),
-)
-
 voices = Table(
     "voices",
     metadata,

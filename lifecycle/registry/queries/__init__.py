@@ -1,0 +1,1 @@
+"""What services ask the registry: one module per subject matter, plain values out."""

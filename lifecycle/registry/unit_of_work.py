@@ -1,0 +1,88 @@
+"""One transaction and the queries in it; it rolls back unless it was committed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import cached_property
+
+from sqlalchemy import Connection
+
+from lifecycle.domain.errors import VlmError
+from lifecycle.registry.outbox import Outbox
+from lifecycle.registry.queries.jobs import JobQueries
+from lifecycle.registry.queries.purges import PurgeQueries
+from lifecycle.registry.queries.risks import RiskQueries
+from lifecycle.registry.queries.subjects import SubjectQueries
+from lifecycle.registry.queries.verdicts import VerdictQueries
+from lifecycle.registry.queries.voices import VoiceQueries
+from lifecycle.registry.trail import TextSealer, Trail
+
+
+class UnitOfWork:
+    """What a service may ask and change, in one transaction.
+
+    A registry makes it: `with registry.write() as uow: ...; uow.commit()`.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        writes: bool,
+        sealer: TextSealer | None,
+        clock: Callable[[], datetime],
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self._connection = connection
+        self._writes = writes
+        self._open = True
+        self.trail = Trail(connection, sealer=sealer, clock=clock, random_bytes=random_bytes)
+
+    def commit(self) -> None:
+        """Keep everything, durably; the unit of work ends here."""
+        if not self._writes or not self._open:
+            raise VlmError("this is a bug in vlm, please report it: a unit of work was committed out of turn")
+        self._connection.commit()
+        self._open = False
+
+    def close(self) -> None:
+        """Drop what was not committed."""
+        if self._open:
+            self._connection.rollback()
+            self._open = False
+
+    @cached_property
+    def voices(self) -> VoiceQueries:
+        """Voices, versions, artifacts, recording sets."""
+        return VoiceQueries(self._connection)
+
+    @cached_property
+    def subjects(self) -> SubjectQueries:
+        """People, consents, holds."""
+        return SubjectQueries(self._connection)
+
+    @cached_property
+    def jobs(self) -> JobQueries:
+        """Work that may hold decrypted data."""
+        return JobQueries(self._connection)
+
+    @cached_property
+    def verdicts(self) -> VerdictQueries:
+        """What running voices gave."""
+        return VerdictQueries(self._connection)
+
+    @cached_property
+    def risks(self) -> RiskQueries:
+        """Accepted risks."""
+        return RiskQueries(self._connection)
+
+    @cached_property
+    def purges(self) -> PurgeQueries:
+        """Purge rows, and the rows that a purge deletes."""
+        return PurgeQueries(self._connection)
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        """Work outside the database that this transaction promises."""
+        return Outbox(self._connection)
