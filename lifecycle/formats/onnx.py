@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from lifecycle.formats import safetensors
+from lifecycle.formats.hashing import new_hash, written
 from lifecycle.formats.limits import MAX_DIMS, MAX_ELEMENTS, MAX_TENSORS
 from lifecycle.formats.model import Finding, Inspection, TensorInfo, Unread, plural, shown
 from lifecycle.formats.protobuf import Field, Reader
@@ -253,9 +254,7 @@ def _is_basename(place: str) -> bool:
 
 
 def _digest(source: Source, raw: Field) -> str:
-    from blake3 import blake3
-
-    state = blake3()
+    state = new_hash()
     for chunk in source.chunks(raw.start, raw.end - raw.start):
         state.update(chunk)
-    return f"blake3:{state.hexdigest()}"
+    return written(state)

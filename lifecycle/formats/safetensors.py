@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from lifecycle.formats.hashing import new_hash, written
 from lifecycle.formats.jsons import parse
 from lifecycle.formats.limits import KIB, MAX_DIMS, MAX_ELEMENTS, MAX_HEADER, MAX_TENSORS
 from lifecycle.formats.model import Finding, Inspection, TensorInfo, Unread, plural, shown
@@ -103,12 +104,10 @@ def read(source: Source, *, digests: bool = False) -> Inspection:
 def _info(source: Source, entry: Entry, *, digests: bool) -> TensorInfo:
     digest = None
     if digests:
-        from blake3 import blake3
-
-        state = blake3()
+        state = new_hash()
         for chunk in source.chunks(entry.begin, entry.end - entry.begin):
             state.update(chunk)
-        digest = f"blake3:{state.hexdigest()}"
+        digest = written(state)
     return TensorInfo(shown(entry.name, 400), entry.shape, entry.dtype, digest)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from blake3 import blake3
 
 from lifecycle.formats import known
+from lifecycle.formats.hashing import new_hash, written
 from lifecycle.formats.limits import MAX_CHUNK, MAX_TEXT_MEMBER
 from lifecycle.formats.model import Unread
 from lifecycle.formats.source import Source
@@ -26,11 +26,11 @@ def digest_of(tensor: Tensor, storage: Source) -> str:
     count = 1
     for n in tensor.shape:
         count *= n
-    digest = blake3()
+    digest = new_hash()
     if _contiguous(tensor):
         for chunk in storage.chunks(tensor.offset * item, count * item):
             digest.update(chunk)
-        return f"blake3:{digest.hexdigest()}"
+        return written(digest)
     if count * item > max(storage.size, MAX_TEXT_MEMBER):
         raise Unread("has a tensor that repeats its data")
     raw = np.frombuffer(b"".join(storage.chunks(0, storage.size)), dtype=np.uint8)
@@ -43,7 +43,7 @@ def digest_of(tensor: Tensor, storage: Source) -> str:
     step = max(1, MAX_CHUNK // max(1, view[:1].nbytes))
     for start in range(0, len(view), step):
         digest.update(np.ascontiguousarray(view[start : start + step]).tobytes())
-    return f"blake3:{digest.hexdigest()}"
+    return written(digest)
 
 
 def _contiguous(tensor: Tensor) -> bool:

@@ -66,7 +66,7 @@ def test_an_answer_that_lacks_an_array_is_refused(missing):
 def test_an_answer_of_the_wrong_kind_is_refused(key, value):
     values, arrays = answer()
 
-    with pytest.raises(ValueError, match="phones|rate|answer"):
+    with pytest.raises(ValueError, match=r"phones|rate|answer"):
         read({**values, key: value}, arrays)
 
 
