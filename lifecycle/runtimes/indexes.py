@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 _KEYS = ("index-url", "extra-index-url", "find-links", "cert", "proxy", "trusted-host", "no-index")
 #: pip's sections from weak to strong for the command that we stand in for.
 _SECTIONS = ("global", "install")
+SYSTEM_FILE = Path("/etc/pip.conf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def pip_files(environment: Mapping[str, str]) -> list[Path]:
     files = [Path(folder) / "pip" / "pip.conf" for folder in reversed(shared) if folder]
     if sys.platform == "darwin":
         files.append(Path("/Library/Application Support/pip/pip.conf"))
-    files += [Path("/etc/pip.conf"), home / ".pip" / "pip.conf"]
+    files += [SYSTEM_FILE, home / ".pip" / "pip.conf"]
     if sys.platform == "darwin":
         files.append(home / "Library" / "Application Support" / "pip" / "pip.conf")
     files.append(config / "pip" / "pip.conf")

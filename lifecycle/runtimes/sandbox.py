@@ -103,7 +103,8 @@ class Sandbox:
 
 
 def _bwrap(cell: Cell, environment: Mapping[str, str]) -> list[str]:
-    words = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    words = [shutil.which("bwrap") or "bwrap"]
+    words += ["--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
     words += ["--uid", "65534", "--gid", "65534", "--hostname", "vlm", "--clearenv"]
     for name, value in environment.items():
         words += ["--setenv", name, value]
@@ -164,7 +165,7 @@ def works(fence: Fence) -> bool:
                 capture_output=True,
                 timeout=20,
                 check=False,
-                env={"PATH": os.environ.get("PATH", os.defpath)},
+                env={"PATH": os.defpath},
             )
         except (OSError, subprocess.SubprocessError):
             return False

@@ -13,7 +13,8 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, fields
 from datetime import datetime, timezone
 from pathlib import Path
@@ -32,6 +33,9 @@ _MARKER = "runtime.json"
 _SOURCES = {"cpu-index": "PyTorch's CPU index", "index": "package index, CUDA build without CUDA"}
 #: Room that unpacking takes, in wheel sizes; torch unpacks to about twice its wheel, plus the packed copy.
 _ROOM_FACTOR = 3
+#: How long `add` waits for another process that makes the same runtime.
+_WAIT_S = 1800.0
+_WAITING = "another process is making this runtime; waiting for it"
 
 
 class RuntimeStore:
@@ -121,13 +125,13 @@ class RuntimeStore:
 
         Raises:
             Unavailable: A package could not be had, there is no room, or torch does not run.
-            Busy: Another process builds or removes the same runtime.
+            Busy: Another process still builds or removes the same runtime after half an hour.
         """
         if plan.existing is not None or plan.wheel is None:
             return self.get(plan.existing.id if plan.existing else plan.torch)
         self.root.mkdir(parents=True, exist_ok=True)
         folder = self.root / f"torch-{_safe(plan.wheel.version)}-{plan.python.tag}"
-        with self._locked(folder.name):
+        with self._locked(folder.name, wait_s=_WAIT_S, waiting=lambda: progress(_WAITING, None)):
             finished = _read(folder / _MARKER)
             if finished is not None:
                 return finished
@@ -220,17 +224,31 @@ class RuntimeStore:
             )
 
     @contextlib.contextmanager
-    def _locked(self, name: str) -> Iterator[None]:
+    def _locked(
+        self, name: str, *, wait_s: float = 0.0, waiting: Callable[[], None] = lambda: None
+    ) -> Iterator[None]:
+        """Hold the runtime's lock; wait for another process at most `wait_s`, and say so once."""
         locks = self.root / ".locks"
         locks.mkdir(parents=True, exist_ok=True)
         with (locks / name).open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise Busy(
-                    f'another process is working on the runtime "{name}"', hint="vlm runtime list"
-                ) from error
+            deadline = time.monotonic() + wait_s
+            told = False
+            while not _try_lock(lock.fileno()):
+                if time.monotonic() >= deadline:
+                    raise Busy(f'another process is working on the runtime "{name}"', hint="vlm runtime list")
+                if not told:
+                    waiting()
+                    told = True
+                time.sleep(0.5)
             yield
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def engine_requirements() -> tuple[str, ...]:

@@ -204,7 +204,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd="/",
-            env={"PATH": os.environ.get("PATH", os.defpath)},
+            env={"PATH": os.defpath},
         )
         try:
             worker = cls(process, sandbox=sandbox, cell=cell, work=folder, answer_bytes=limits.answer_bytes)
