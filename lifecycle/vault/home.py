@@ -1,0 +1,56 @@
+"""Opens what the vault keeps in VLM_HOME and what lies with the keys in VLM_KEYS."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from lifecycle.vault.blobs import BlobStore
+from lifecycle.vault.failpoints import arm_from
+from lifecycle.vault.files import make_private
+from lifecycle.vault.keys import FileKeyHolder, KeyStore
+
+
+@dataclass(frozen=True)
+class Vault:
+    """The vault of one installation."""
+
+    blobs: BlobStore
+    keys: KeyStore
+
+
+def open_vault(
+    home: Path,
+    keys: Path,
+    installation_id: str,
+    *,
+    random_bytes: Callable[[int], bytes] = os.urandom,
+    clock: Callable[[], datetime],
+) -> Vault:
+    """Open the vault, making what is not there yet.
+
+    Args:
+        home: VLM_HOME: blobs and wrapped keys.
+        keys: VLM_KEYS: the keys of this installation lie in a folder of its id.
+
+    Raises:
+        IntegrityError: The key database is lost or damaged.
+        Unavailable: A folder cannot be made.
+    """
+    # A core dump of a process that sees keys would hold them.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    arm_from(os.environ)
+    folder = keys / installation_id
+    make_private(folder)
+    store = KeyStore(
+        home / "keys.db",
+        FileKeyHolder(folder / "epochs", random_bytes=random_bytes),
+        random_bytes=random_bytes,
+        clock=clock,
+    )
+    store.create()
+    return Vault(blobs=BlobStore(home / "blobs", random_bytes=random_bytes), keys=store)
