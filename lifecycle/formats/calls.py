@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from lifecycle.formats import known
-from lifecycle.formats.limits import MAX_DIMS, MAX_ELEMENTS
+from lifecycle.formats.limits import MAX_DIMS, MAX_ELEMENTS, MAX_KEY
 from lifecycle.formats.model import Unread
 from lifecycle.formats.opcodes import Skipped
 from lifecycle.formats.values import Array, Global, Mapping, Record, Storage, Tensor, is_key
@@ -133,6 +133,8 @@ def _encode(args: Args) -> object:
     if isinstance(args[0], Skipped):
         return Skipped("bytes", args[0].size)
     _need(isinstance(args[0], str))
+    if len(str(args[0])) > MAX_KEY:
+        return Skipped("bytes", len(str(args[0])))
     try:
         return str(args[0]).encode("latin-1")
     except UnicodeEncodeError:
@@ -312,3 +314,20 @@ def storage(persistent: object) -> Storage | Global:
         return Storage(key, known.STORAGES[kind.attribute], _integer(persistent[4]), location)
     except BadCall:
         raise Unread("refers to data outside its pickle in a way that torch never writes") from None
+
+
+def set_array_state(target: Array, state: object) -> None:
+    """Read numpy's array state: (version, shape, dtype, fortran order, data).
+
+    Raises:
+        Unread: It has another form.
+    """
+    if not isinstance(state, tuple) or len(state) != 5 or not isinstance(state[1], tuple):
+        raise Unread("gives an array a state that numpy never writes")
+    if not all(isinstance(n, int) and 0 <= n < 1 << 50 for n in state[1]) or len(state[1]) > 64:
+        raise Unread("gives an array a shape that cannot be")
+    try:
+        target.dtype = numpy_dtype(state[2])
+    except BadCall:
+        raise Unread("gives an array a type that numpy never writes") from None
+    target.shape, target.data = state[1], state[4]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import BinaryIO, Final
 
 from lifecycle.formats import (
+    arrays,
     audio,
     checkpoints,
     gpt_sovits,
@@ -56,6 +57,8 @@ def _read(source: Source, name: str, *, digests: bool) -> Inspection:
         return _zip(source, digests=digests)
     if safetensors.looks_like(head, source.size):
         return safetensors.read(source, digests=digests)
+    if head[:6] == arrays.MAGIC:
+        return arrays.read_npy(source, digests=digests)
     if audio.looks_like(head):
         return audio.read(source, name)
     if head[0] in _PICKLE_STARTS and (head[0] == 0x80 or b"\0" in head or b"\n" in head):
@@ -77,6 +80,8 @@ def _zip(source: Source, *, digests: bool) -> Inspection:
         if head is not None:
             raise Unread(f'is an exported program with the altered head "{head}"', kind="pt2")
         return pt2.read(container, digests=digests)
+    if arrays.is_npz(container) and head is None:
+        return arrays.read_npz(container, digests=digests)
     folder = container.folder()
     if torchscript.is_script(container, folder):
         if head is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from lifecycle.formats.model import Finding, plural, shown
@@ -195,9 +196,9 @@ def _private(top: Mapping[object, object]) -> list[Finding]:
         item = pending.pop()
         mapping = fields_of(item)
         if mapping is not None:
-            pending.extend(mapping.values())
+            pending.extend(islice(mapping.values(), 100))
         elif isinstance(item, (list, tuple)):
-            pending.extend(item[:1000])
+            pending.extend(item[:100])
         elif isinstance(item, str) and _PATH.search(item[:400]):
             paths += 1
     if not paths:

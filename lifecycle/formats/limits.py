@@ -25,8 +25,17 @@ MAX_KEY_BITS: Final = 60
 MAX_MARKS: Final = 4_096
 """Open marks; each costs a list, and CPython's own writer stops near 1,000 levels."""
 
-MAX_TREE: Final = 400_000
-"""Nodes visited when tensors are named; shared parts are visited once for each place."""
+MAX_TREE: Final = 2_000_000
+"""Nodes looked at when tensors are named; shared parts are looked at once for each place."""
+
+MAX_NAME: Final = 1_000
+"""Letters of an imported name."""
+
+MAX_KEY: Final = 4_096
+"""Letters of a dictionary key, which is compared again and again."""
+
+MAX_WORK: Final = 20_000_000
+"""Items that builders may be given in one pickle; the same list can be given to each of a million calls."""
 
 MAX_TENSORS: Final = 100_000
 MAX_DIMS: Final = 64

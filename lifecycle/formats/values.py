@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from lifecycle.formats.limits import MAX_DEPTH, MAX_KEY_BITS, MAX_TENSORS, MAX_TREE
-from lifecycle.formats.model import Unread
+from lifecycle.formats.limits import (
+    MAX_DEPTH,
+    MAX_KEY,
+    MAX_KEY_BITS,
+    MAX_LITERALS_TOTAL,
+    MAX_TENSORS,
+    MAX_TREE,
+)
+from lifecycle.formats.model import Finding, Unread
 
 _Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """What one pickle holds and would do.
+
+    `end` is the first byte after its STOP, or None where a dangerous pickle could not be followed to its end.
+    """
+
+    value: object
+    globals: tuple[str, ...]
+    classes: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    protocol: int
+    operations: int
+    end: int | None
+
+    @property
+    def unsafe(self) -> bool:
+        """Whether loading it would run something."""
+        return any(finding.severity == "danger" for finding in self.findings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +114,9 @@ def is_key(value: object) -> bool:
         return len(value) <= 8 and all(not isinstance(item, tuple) and is_key(item) for item in value)
     if isinstance(value, int):
         return value.bit_length() <= MAX_KEY_BITS
-    return value is None or isinstance(value, (str, bytes, float, Global, Tensor, Storage, Opaque))
+    if isinstance(value, (str, bytes)):
+        return len(value) <= MAX_KEY
+    return value is None or isinstance(value, (float, Global, Tensor, Storage, Opaque))
 
 
 def fields_of(value: object) -> dict[object, object] | None:
@@ -102,23 +132,31 @@ def tensors_in(root: object) -> Iterator[tuple[str, Tensor | Array]]:
     """Yield every tensor with its dotted path, in the order of the file.
 
     Raises:
-        Unread: The tree is deeper than 64 or has more than 400,000 nodes: a pickle can share its parts.
+        Unread: The tree is deeper than 64 or more than two million nodes: a pickle can share its parts.
     """
     pending: list[tuple[str, int, object]] = [("", 0, root)]
-    visited = found = 0
+    scanned = letters = 0
     while pending:
         path, depth, value = pending.pop()
-        visited += 1
-        if visited > MAX_TREE or depth > MAX_DEPTH or found > MAX_TENSORS:
-            raise Unread("holds a tree of values too large to be named")
         if isinstance(value, (Tensor, Array)):
-            found += 1
             yield path, value
             continue
-        children = list(_children(value))
-        pending.extend(
-            (f"{path}.{key}" if path else key, depth + 1, child) for key, child in reversed(children)
-        )
+        scanned += _size(value)
+        if scanned > MAX_TREE or depth > MAX_DEPTH or len(pending) > MAX_TENSORS:
+            raise Unread("holds a tree of values too large to be named")
+        for key, child in reversed(list(_children(value))):
+            name = f"{path}.{key}" if path else key
+            letters += len(name)
+            pending.append((name, depth + 1, child))
+        if letters > MAX_LITERALS_TOTAL:
+            raise Unread("holds a tree of values whose names are too long")
+
+
+def _size(value: object) -> int:
+    mapping = fields_of(value)
+    if mapping is not None:
+        return 1 + len(mapping)
+    return 1 + len(value) if isinstance(value, (list, tuple)) else 1
 
 
 def _children(value: object) -> Iterator[tuple[str, object]]:
@@ -151,11 +189,9 @@ class _Plain:
             return "…"
         mapping = fields_of(value)
         if mapping is not None:
-            return {
-                str(key)[:200]: self.copy(item, depth + 1) for key, item in self._some(list(mapping.items()))
-            }
+            return {str(key)[:200]: self.copy(item, depth + 1) for key, item in self._some(mapping.items())}
         if isinstance(value, (list, tuple)):
-            return [self.copy(item, depth + 1) for item in self._some(list(value))]
+            return [self.copy(item, depth + 1) for item in self._some(value)]
         if isinstance(value, str):
             return value[:2_000].encode("utf-8", "backslashreplace").decode("utf-8")
         if value is None or isinstance(value, bool):
@@ -166,7 +202,7 @@ class _Plain:
             return value if value - value == 0 else str(value)
         return f"<{type(value).__name__.lower()}>"
 
-    def _some(self, items: list[_Item]) -> Iterator[_Item]:
+    def _some(self, items: Iterable[_Item]) -> Iterator[_Item]:
         for item in items:
             if self._budget < 0:
                 return
