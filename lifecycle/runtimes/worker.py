@@ -213,7 +213,7 @@ class Worker:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         if (worker.hello.protocol, worker.hello.engine_hash) != (protocol.PROTOCOL, engine.digest):
-            worker.close()
+            worker.close(grace_s=0)
             raise Unavailable("the worker runs another engine than this vlm", hint="vlm doctor")
         return worker
 
@@ -488,10 +488,11 @@ def read_output(folder: Path, name: str, *, max_bytes: int) -> bytes:
         raise UnreadableFile(
             f'the worker\'s file "{clean(name)}" cannot be read: {error.strerror}'
         ) from error
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+        os.close(descriptor)
+        raise UnreadableFile(f'the worker\'s file "{clean(name)}" is not a plain file')
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
-            raise UnreadableFile(f'the worker\'s file "{clean(name)}" is not a plain file')
         data = file.read(max_bytes + 1)
     if len(data) > max_bytes:
         raise UnreadableFile(f'the worker\'s file "{clean(name)}" is larger than {max_bytes} bytes')

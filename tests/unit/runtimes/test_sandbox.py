@@ -86,23 +86,25 @@ def test_a_confined_process_reads_its_inputs_writes_its_scratch_and_reaches_noth
     assert (tmp_path / "outputs" / "made").read_text() == "made"
 
 
-def test_a_confined_process_dies_with_the_one_that_started_it(fence, cell):
-    command = fence.command(
-        cell, [str(Path(sys.executable).resolve()), "-I", "-c", "import time; time.sleep(60)"]
-    )
-    starter = (
-        "import json, subprocess, sys, time; p = subprocess.Popen(json.loads(sys.argv[1])); print(p.pid, flush=True);"
-        "time.sleep(1)"
-    )
-    if fence.fence is Fence.LANDLOCK:
-        # the command carries its parent's id, so the starter writes its own into it
-        starter = starter.replace(
-            "p = subprocess",
-            "c = json.loads(sys.argv[1]); r = json.loads(c[3]); r['parent'] = __import__('os').getpid();"
-            " c[3] = json.dumps(r); p = subprocess",
-        ).replace("Popen(json.loads(sys.argv[1]))", "Popen(c)")
+_STARTER = """
+import subprocess, sys, time
+from pathlib import Path
+from lifecycle.runtimes.sandbox import Cell, Fence, Sandbox
+
+fence, python, prefix, folder = sys.argv[1:]
+cell = Cell((Path(prefix), Path(python).parent), Path(folder, "inputs"), Path(folder, "outputs"))
+program = [python, "-I", "-c", "import time; time.sleep(60)"]
+print(subprocess.Popen(Sandbox(Fence(fence)).command(cell, program)).pid, flush=True)
+time.sleep(1)
+"""
+
+
+def test_a_confined_process_dies_with_the_one_that_started_it(fence, cell, tmp_path):
+    python = str(Path(sys.executable).resolve())
+    arguments = [fence.name, python, sys.base_prefix, str(tmp_path)]
+
     done = subprocess.run(
-        [sys.executable, "-c", starter, json.dumps(command)],
+        [sys.executable, "-c", _STARTER, *arguments],
         stdout=subprocess.PIPE,
         text=True,
         timeout=30,
