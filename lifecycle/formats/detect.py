@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import BinaryIO, Final
 
 from lifecycle.formats import (
@@ -54,9 +56,11 @@ def _read(source: Source, name: str, *, digests: bool) -> Inspection:
         raise Unread("is empty")
     head = source.at(0, min(source.size, 512))
     if looks_like_zip(head):
-        return _zip(source, digests=digests)
+        with _known_as("zip"):
+            return _zip(source, digests=digests)
     if safetensors.looks_like(head, source.size):
-        return safetensors.read(source, digests=digests)
+        with _known_as("safetensors"):
+            return safetensors.read(source, digests=digests)
     if head[:6] == arrays.MAGIC:
         return arrays.read_npy(source, digests=digests)
     if audio.looks_like(head):
@@ -71,6 +75,15 @@ def _read(source: Source, name: str, *, digests: bool) -> Inspection:
     if lock is not None:
         return lock
     raise Unread("is of no kind that is known here")
+
+
+@contextmanager
+def _known_as(kind: str) -> Iterator[None]:
+    """Give a reason for not reading a file the kind that its first bytes told."""
+    try:
+        yield
+    except Unread as unread:
+        raise Unread(unread.reason, kind=kind if unread.kind == "unknown" else unread.kind) from None
 
 
 def _zip(source: Source, *, digests: bool) -> Inspection:
@@ -102,7 +115,8 @@ def _pickled(source: Source, *, digests: bool) -> Inspection | None:
         raise Unread(unread.reason, kind="pickle" if unread.kind == "unknown" else unread.kind) from None
     if legacy is not None:
         return _describe(legacy, "torch-legacy", head=None, digests=digests)
-    return _describe(checkpoints.read_pickle(source), "pickle", head=None, digests=digests)
+    with _known_as("pickle"):
+        return _describe(checkpoints.read_pickle(source), "pickle", head=None, digests=digests)
 
 
 def _describe(checkpoint: Checkpoint, kind: str, *, head: str | None, digests: bool) -> Inspection:

@@ -25,7 +25,7 @@ MAX_KEY_BITS: Final = 60
 MAX_MARKS: Final = 4_096
 """Open marks; each costs a list, and CPython's own writer stops near 1,000 levels."""
 
-MAX_TREE: Final = 2_000_000
+MAX_TREE: Final = 1_000_000
 """Nodes looked at when tensors are named; shared parts are looked at once for each place."""
 
 MAX_NAME: Final = 1_000

@@ -132,7 +132,7 @@ def tensors_in(root: object) -> Iterator[tuple[str, Tensor | Array]]:
     """Yield every tensor with its dotted path, in the order of the file.
 
     Raises:
-        Unread: The tree is deeper than 64 or more than two million nodes: a pickle can share its parts.
+        Unread: The tree is deeper than 64 or more than a million nodes: a pickle can share its parts.
     """
     pending: list[tuple[str, int, object]] = [("", 0, root)]
     scanned = letters = 0
