@@ -109,6 +109,7 @@ class Plan:
 
     Attributes:
         keys: Node id for each data key that dies.
+        key_owners: The subject of each of those keys; None for a voice without one.
         kept: Nodes that are RETAINED, each with its basis.
         leaving: Subjects whose label rows go.
         remove_originals: Whether the files at the recorded paths were asked for too.
@@ -120,11 +121,20 @@ class Plan:
     leaving: tuple[str, ...]
     targets: tuple[Target, ...]
     keys: Mapping[str, str]
+    key_owners: Mapping[str, str | None]
     sets: tuple[str, ...]
     kept: tuple[Node, ...]
     made_from: Mapping[str, tuple[str, ...]]
     basis: str | None = None
     remove_originals: bool = False
+
+    def key_groups(self) -> list[tuple[str | None, list[str]]]:
+        """Return the dying keys by subject; a subject who leaves is named even without a key here."""
+        whose = [*self.leaving, *(owner for owner in self.key_owners.values() if owner not in self.leaving)]
+        return [
+            (subject, sorted(key for key, owner in self.key_owners.items() if owner == subject))
+            for subject in dict.fromkeys(whose)
+        ]
 
     @property
     def mutes(self) -> bool:
@@ -151,6 +161,7 @@ class Plan:
             "leaving": list(self.leaving),
             "targets": [target.to_json() for target in self.targets],
             "keys": dict(self.keys),
+            "key_owners": dict(self.key_owners),
             "sets": list(self.sets),
             "kept": [node.to_json() for node in self.kept],
             "made_from": {child: list(of) for child, of in self.made_from.items()},
@@ -182,8 +193,9 @@ def _plan(data: Mapping[str, object]) -> Plan:
     targets, kept, keys, made = data["targets"], data["kept"], data["keys"], data["made_from"]
     if not (isinstance(targets, list) and isinstance(kept, list)):
         raise TypeError("targets and kept must be lists")
-    if not (isinstance(keys, dict) and isinstance(made, dict)):
-        raise TypeError("keys and made_from must be objects")
+    owners = data["key_owners"]
+    if not (isinstance(keys, dict) and isinstance(made, dict) and isinstance(owners, dict)):
+        raise TypeError("keys, key_owners and made_from must be objects")
     basis = data["basis"]
     return Plan(
         verb=PurgeVerb(str(data["verb"])),
@@ -192,6 +204,7 @@ def _plan(data: Mapping[str, object]) -> Plan:
         leaving=_texts(data["leaving"]),
         targets=tuple(Target.from_json(item) for item in targets),
         keys={str(key): str(node) for key, node in keys.items()},
+        key_owners={str(key): None if whose is None else str(whose) for key, whose in owners.items()},
         sets=_texts(data["sets"]),
         kept=tuple(node_from_json(item) for item in kept),
         made_from={str(child): _texts(of) for child, of in made.items()},
@@ -257,7 +270,10 @@ def make_plan(
         for artifact in scope.artifacts
         if artifact.data_class in dying
     )
+    subject = scope.subject_uids[0] if len(scope.subject_uids) == 1 else None
+    owners = {target.key_id: subject for target in targets if target.key_id is not None}
     dying_sets = [each for each in scope.sets if each.data_class in PERSONAL]
+    owners |= {each.key_id: each.subject_uid for each in dying_sets}
     made_from = {
         nodes[child]: tuple(nodes[parent] for parent in of)
         for child, of in parents(scope.artifacts).items()
@@ -269,7 +285,8 @@ def make_plan(
         subject_uids=tuple(sorted(scope.subject_uids)),
         leaving=tuple(sorted(scope.leaving)),
         targets=targets,
-        keys={each.key_id: new_uid() for each in dying_sets},
+        keys={key_id: new_uid() for key_id in owners},
+        key_owners=owners,
         sets=tuple(each.uid for each in dying_sets),
         kept=_kept(scope, verb, nodes),
         made_from=made_from,

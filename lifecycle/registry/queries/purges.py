@@ -12,18 +12,7 @@ from sqlalchemy import Connection, Row, and_, delete, func, or_, select, update
 from lifecycle.domain.errors import IntegrityError
 from lifecycle.domain.purges import OPEN, Purge, PurgeState, followed
 from lifecycle.registry import tables as t
-from lifecycle.registry.times import from_text, maybe_time, to_text
-
-
-@dataclass(frozen=True, slots=True)
-class SetRow:
-    """One recording set: a data key and whose it is."""
-
-    uid: str
-    key_id: str
-    data_class: str
-    subject_uid: str | None
-    destroyed_at: datetime | None
+from lifecycle.registry.times import from_text, to_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,26 +105,6 @@ class PurgeQueries:
         if changed != 1:
             raise IntegrityError(f"purge {purge.uid[:12]} is no longer {purge.state}", hint="vlm doctor")
         return replace(purge, state=after, changed_at=at)
-
-    def sets_of(self, voice_uid: str) -> list[SetRow]:
-        """Return the recording sets of a voice with their data keys, destroyed ones too."""
-        rows = self._connection.execute(
-            select(t.recording_sets, t.subjects.c.uid.label("subject_uid"))
-            .join(t.voices, t.voices.c.id == t.recording_sets.c.voice_id)
-            .outerjoin(t.subjects, t.subjects.c.id == t.recording_sets.c.subject_id)
-            .where(t.voices.c.uid == voice_uid)
-            .order_by(t.recording_sets.c.id)
-        ).all()
-        return [
-            SetRow(
-                uid=row.uid,
-                key_id=row.key_id,
-                data_class=row.data_class,
-                subject_uid=row.subject_uid,
-                destroyed_at=maybe_time(row.destroyed_at),
-            )
-            for row in rows
-        ]
 
     def owners(self, digests: Collection[str]) -> dict[str, set[str]]:
         """Return, for each blob digest, the voices whose present artifacts refer to it."""
@@ -314,4 +283,4 @@ def _purge(row: Row[Any]) -> Purge:
     )
 
 
-__all__: Sequence[str] = ("Forgotten", "PurgeQueries", "SetRow")
+__all__: Sequence[str] = ("Forgotten", "PurgeQueries")

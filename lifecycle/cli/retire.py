@@ -1,0 +1,151 @@
+"""`vlm retire`, `vlm erase`, `vlm certificate verify`: how a voice ends, and the evidence of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lifecycle.cli.common import DryRunOption, Invocation, JsonOption, QuietOption, VerboseOption, YesOption
+
+if TYPE_CHECKING:
+    from lifecycle.services.purge import PurgeRequest
+
+certificate_app = typer.Typer(help="Check the receipt of a purge.", rich_markup_mode=None)
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the voice.")]
+ConfirmOption = Annotated[
+    str, typer.Option("--confirm", metavar="NAME", help="Confirm by giving the voice's name once more.")
+]
+OriginalsOption = Annotated[
+    bool,
+    typer.Option("--originals", help="Also remove the files that the recordings came from, where they lie."),
+]
+RequestOption = Annotated[
+    str, typer.Option("--request", metavar="ID", help="The request that asks for it; kept sealed.")
+]
+BasisOption = Annotated[
+    str, typer.Option("--basis", metavar="WORD", help="Why: withdrawal, expiry, contract or order.")
+]
+
+
+def add(app: typer.Typer) -> None:
+    """Register the family."""
+    app.command(epilog="Example: vlm retire kol-lin --purge-audio --dry-run")(retire)
+    app.command(epilog="Example: vlm erase kol-lin --dry-run")(erase)
+    app.add_typer(certificate_app, name="certificate", no_args_is_help=True)
+
+
+def retire(
+    name: NameArgument,
+    purge_audio: Annotated[
+        bool,
+        typer.Option("--purge-audio", help="Destroy the recordings and what was made from them, for good."),
+    ] = False,
+    originals: OriginalsOption = False,
+    request: RequestOption = "",
+    basis: BasisOption = "",
+    confirm: ConfirmOption = "",
+    yes: YesOption = False,
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """End a voice's service; with --purge-audio also destroy its recordings, with a signed receipt."""
+    from lifecycle.domain.errors import UsageError
+    from lifecycle.erasure.plan import PurgeVerb
+    from lifecycle.services.purge import PurgeRequest
+    from lifecycle.services.retire import retire as move
+
+    call = Invocation(json=json, quiet=quiet, verbose=verbose, yes=yes or confirm == name, dry_run=dry_run)
+    _check(basis=basis, confirm=confirm, name=name)
+    if purge_audio:
+        wanted = PurgeRequest(name, PurgeVerb.PURGE_AUDIO, originals, request or None, basis or None)
+        _purge(wanted, call)
+        return
+    if originals or request or basis:
+        raise UsageError(
+            "--originals, --request and --basis belong to a purge",
+            hint=f"vlm retire {name} --purge-audio --dry-run",
+        )
+    done = move(name, rooms=call.rooms(), dry_run=dry_run)
+    lines = [
+        f"{'would retire' if dry_run else 'retired'} {name}; nothing was deleted",
+        f"its recordings can go: vlm retire {name} --purge-audio      back again: vlm restore {name}",
+    ]
+    call.end(done.to_json(), lines)
+
+
+def erase(
+    name: NameArgument,
+    originals: OriginalsOption = False,
+    request: RequestOption = "",
+    basis: BasisOption = "",
+    confirm: ConfirmOption = "",
+    yes: YesOption = False,
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Destroy a retired voice with its model and its name; a tombstone and a signed receipt stay."""
+    from lifecycle.erasure.plan import PurgeVerb
+    from lifecycle.services.purge import PurgeRequest
+
+    call = Invocation(json=json, quiet=quiet, verbose=verbose, yes=yes or confirm == name, dry_run=dry_run)
+    _check(basis=basis, confirm=confirm, name=name)
+    _purge(PurgeRequest(name, PurgeVerb.ERASE, originals, request or None, basis or None), call)
+
+
+def _check(*, basis: str, confirm: str, name: str) -> None:
+    from lifecycle.domain.errors import UsageError
+    from lifecycle.erasure.plan import BASES
+
+    if basis and basis not in BASES:
+        raise UsageError(f'"{basis}" is not a basis; one of {", ".join(BASES)}', hint="vlm retire --help")
+    if confirm and confirm != name:
+        raise UsageError(
+            f'--confirm says "{confirm}", but the voice is "{name}"; nothing was changed',
+            hint=f"vlm show {name}",
+        )
+
+
+def _purge(request: PurgeRequest, call: Invocation) -> None:
+    from lifecycle.services.purge import preview, purge, resume_open
+
+    rooms = call.rooms()
+    if not call.dry_run:
+        resumed = resume_open(request.name, rooms=rooms)
+        if resumed is not None:
+            call.say(f"an earlier purge of {request.name} was not finished; finished now")
+            call.end(resumed.to_json(), resumed.lines(verbose=call.verbose), exit_code=resumed.exit_code)
+    planned = preview(request, rooms=rooms)
+    if call.dry_run:
+        call.end(planned.to_json(), [*planned.lines(), "nothing was changed (--dry-run)"])
+    if planned.plan.empty:
+        call.end(planned.to_json(), planned.lines())
+    for line in planned.lines():
+        call.say(line)
+    call.confirm("", typed=request.name)
+    done = purge(planned, rooms=rooms)
+    call.end(done.to_json(), done.lines(verbose=call.verbose), exit_code=done.exit_code)
+
+
+@certificate_app.command("verify", epilog="Example: vlm certificate verify 2026-11-22-9f2c41.dsse.json")
+def verify_certificate(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The signed receipt, *.dsse.json.")],
+    key: Annotated[
+        Path | None,
+        typer.Option("--key", metavar="PUB", help="Public key (PEM) that must have signed it."),
+    ] = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Check a receipt, anywhere: signature, statement and checkpoint; needs no registry."""
+    from lifecycle.services.receipts import check_receipt
+
+    call = Invocation(json=json, quiet=quiet)
+    checked = check_receipt(file, key=key)
+    call.end(checked.to_json(), checked.lines(), exit_code=0)

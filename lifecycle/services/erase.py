@@ -1,0 +1,31 @@
+"""`vlm erase`: the same machinery as a purge, for a retired voice with its model and its name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lifecycle.erasure.plan import PurgeVerb
+from lifecycle.services.purge import Purged, purge, resume_open
+from lifecycle.services.purge_preview import PurgeRequest, preview
+
+if TYPE_CHECKING:
+    from lifecycle.bootstrap import Rooms
+
+
+def erase(
+    name: str, *, rooms: Rooms, request: str | None = None, basis: str | None = None, originals: bool = False
+) -> Purged:
+    """Destroy a retired voice; an erasure that was begun and not finished is finished.
+
+    The caller has asked the user already; `preview` gives what to show.
+
+    Raises:
+        NotFound: No voice has this name.
+        Held: A hold forbids it.
+        Refused: The voice is not retired.
+    """
+    resumed = resume_open(name, rooms=rooms)
+    if resumed is not None and resumed.plan.verb is PurgeVerb.ERASE:
+        return resumed
+    wanted = PurgeRequest(name, PurgeVerb.ERASE, originals, request, basis)
+    return purge(preview(wanted, rooms=rooms), rooms=rooms)

@@ -1,0 +1,310 @@
+"""Carries out a purge: planned, committed, destroyed, verified, each step durable before the next begins."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lifecycle.domain.errors import Busy, Held, IntegrityError, Refused
+from lifecycle.domain.failpoints import hit
+from lifecycle.domain.purges import Purge, PurgeState
+from lifecycle.domain.states import Move, moved
+from lifecycle.domain.voices import State, Voice
+from lifecycle.erasure.graph import NOTHING_LEFT_OPEN, Node, NodeState, exit_code
+from lifecycle.erasure.plan import Plan, PurgeVerb
+from lifecycle.erasure.receipt import Receipt, counts, wording
+from lifecycle.registry.outbox import Promise
+from lifecycle.registry.queries.purges import Forgotten
+from lifecycle.services.purge_journal import (
+    Journal,
+    drop_journal,
+    journal_path,
+    pieces_of,
+    read_journal,
+    write_journal,
+)
+from lifecycle.services.purge_preview import Preview, PurgeRequest, preview, refuse_held, refuse_while_open
+from lifecycle.services.purge_steps import STEPS, run_steps
+from lifecycle.services.trail import seal_checkpoint
+
+if TYPE_CHECKING:
+    from lifecycle.bootstrap import Rooms
+    from lifecycle.registry.unit_of_work import UnitOfWork
+
+__all__ = [
+    "Preview",
+    "PurgeRequest",
+    "Purged",
+    "preview",
+    "purge",
+    "refuse_while_open",
+    "resume_all",
+    "resume_open",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """What a purge did, with its receipt."""
+
+    voice: str
+    plan: Plan
+    receipt: Receipt
+    certificate: Path
+    page: Path
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 9 where something in scope is PENDING or UNVERIFIABLE."""
+        return exit_code(self.receipt.nodes)
+
+    def to_json(self) -> Mapping[str, object]:
+        """Return the result for programs."""
+        nodes = self.receipt.nodes
+        return {
+            "voice": self.voice,
+            "state": "erased" if self.plan.verb is PurgeVerb.ERASE else "retired",
+            "purged": True,
+            "purge": self.receipt.purge_uid,
+            "result": self.receipt.result.value,
+            "wording": wording(self.receipt),
+            "mute": self.plan.mutes,
+            "destroyed": dict(self.plan.counts()),
+            "places": counts(nodes),
+            "open": [node.to_json() for node in _open_nodes(nodes)],
+            "retained": [node.to_json() for node in nodes if node.state is NodeState.RETAINED],
+            "not_covered": [node.what for node in nodes if node.state is NodeState.NOT_COVERED],
+            "certificate": str(self.certificate),
+            "page": str(self.page),
+        }
+
+    def lines(self, *, verbose: bool = False) -> list[str]:
+        """Return the result for people, the answer first."""
+        erased = self.plan.verb is PurgeVerb.ERASE
+        lines = [f"{'erased' if erased else 'retired'} {self.voice}. {wording(self.receipt)}"]
+        lines += [
+            f"  {node.state.value}: {node.kind} {node.what}: {node.check}"
+            for node in _open_nodes(self.receipt.nodes)
+        ]
+        models = [n for n in self.receipt.nodes if n.state is NodeState.RETAINED and n.basis == "policy"]
+        if models:
+            lines.append(
+                f"  model: KEPT ({len(models)} files), and it can still speak; to remove it too: vlm erase {self.voice}"
+            )
+        for node in self.receipt.nodes:
+            if node.state is NodeState.RETAINED and node.basis != "policy":
+                until = f" until {node.until[:10]}" if node.until else ""
+                lines.append(f"  {node.kind}: KEPT{until} ({node.basis})")
+        missed = [node.what for node in self.receipt.nodes if node.state is NodeState.NOT_COVERED]
+        lines.append("  not reached: " + "; ".join(missed))
+        if verbose:
+            lines.append(f"  places: {counts(self.receipt.nodes)}; epochs: {dict(self.receipt.epochs)}")
+        lines.append(f"certificate: {self.certificate}")
+        lines.append(f"  check it anywhere: vlm certificate verify {self.certificate}")
+        return lines
+
+
+def _open_nodes(nodes: tuple[Node, ...]) -> list[Node]:
+    return [node for node in nodes if node.state.in_scope and node.state not in NOTHING_LEFT_OPEN]
+
+
+def purge(planned: Preview, *, rooms: Rooms) -> Purged:
+    """Carry out a plan that was shown and confirmed.
+
+    Raises:
+        Held: A hold was placed since; nothing was changed.
+        Refused: The voice changed since the plan was shown; nothing was changed.
+        Busy: Another process is destroying something.
+    """
+    with _alone(rooms):
+        begun = _begin(planned, rooms=rooms)
+        committed = _commit(begun, planned, rooms=rooms)
+        return _finish(committed, rooms=rooms)
+
+
+def resume_open(name: str, *, rooms: Rooms) -> Purged | None:
+    """Finish the purge of a voice that was begun and not finished, if there is one.
+
+    Returns:
+        None where there was none, or where it was only planned: then nothing was destroyed and it is taken back.
+    """
+    with rooms.registry.read() as uow:
+        found = uow.purges.all_open()
+        names = {purge.uid: _name_of(purge, uow=uow, rooms=rooms) for purge in found}
+    for each in found:
+        if names[each.uid] == name:
+            with _alone(rooms):
+                return _take_up(each.uid, rooms=rooms)
+    return None
+
+
+def resume_all(*, rooms: Rooms) -> list[Purged]:
+    """Finish every purge that was begun and not finished; `vlm doctor` calls it.
+
+    Raises:
+        Busy: Another process is destroying something right now.
+    """
+    with rooms.registry.read() as uow:
+        found = uow.purges.all_open()
+    if not found:
+        return []
+    with _alone(rooms):
+        done = [_take_up(each.uid, rooms=rooms) for each in found]
+    return [each for each in done if each is not None]
+
+
+def _take_up(uid: str, *, rooms: Rooms) -> Purged | None:
+    with rooms.registry.read() as uow:
+        found = uow.purges.get(uid)
+    if not found.state.open:
+        return None
+    if found.state is PurgeState.PLANNED:
+        _abort(found, rooms=rooms)
+        return None
+    return _finish(found, rooms=rooms)
+
+
+def _name_of(found: Purge, *, uow: UnitOfWork, rooms: Rooms) -> str | None:
+    voice = uow.voices.by_uid(found.voice_uid)
+    if voice is not None and voice.name:
+        return voice.name
+    path = journal_path(rooms.settings.keys, rooms.installation, found.uid)
+    try:
+        return read_journal(path).name
+    except IntegrityError:
+        return None
+
+
+@contextmanager
+def _alone(rooms: Rooms) -> Iterator[None]:
+    """Hold the store-wide lock of destruction; it goes with the process, whatever ends it."""
+    descriptor = os.open(rooms.settings.home / "purge.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Busy("another process is destroying something right now", hint="vlm doctor") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _begin(planned: Preview, *, rooms: Rooms) -> Purge:
+    """Write the plan down: journal, row, ledger. Nothing is destroyed yet."""
+    plan, now = planned.plan, rooms.clock()
+    nodes = {rooms.new_uid(): each for each in planned.originals if each.state == "same"}
+    begun = Purge(
+        uid=rooms.new_uid(),
+        voice_uid=plan.voice_uid,
+        verb=plan.verb.value,
+        state=PurgeState.PLANNED,
+        plan=plan.to_json(),
+        plan_digest=plan.digest(),
+        basis=plan.basis,
+        request=None,
+        opened_at=now,
+        changed_at=now,
+    )
+    with rooms.registry.write() as uow:
+        voice = uow.voices.get(planned.request.name)
+        refuse_while_open(voice, uow=uow)
+        refuse_held(voice, uow=uow)
+        _refuse_changed(planned, voice, uow=uow)
+        journal = Journal(
+            name=planned.request.name,
+            rows=rooms.new_uid(),
+            residue=rooms.new_uid(),
+            work=rooms.new_uid(),
+            originals={node: each.path for node, each in nodes.items()},
+            artifacts={node: each.artifact_uid for node, each in nodes.items()},
+            pieces=pieces_of(uow.purges.sealed_of(forgotten(plan))),
+        )
+        write_journal(journal_path(rooms.settings.keys, rooms.installation, begun.uid), journal)
+        hit("purge.after_journal")
+        uow.purges.add(begun)
+        uow.commit()
+    hit("purge.after_plan")
+    rooms.vault.ledger.planned(begun.uid, plan_digest=begun.plan_digest, voice_uid=plan.voice_uid)
+    hit("purge.after_ledger_planned")
+    return begun
+
+
+def _refuse_changed(planned: Preview, voice: Voice, *, uow: UnitOfWork) -> None:
+    there = {artifact.uid for artifact in uow.voices.artifacts(voice.uid)}
+    shown = {target.artifact_uid for target in planned.plan.targets}
+    if voice.uid != planned.plan.voice_uid or not shown <= there or voice.state is not planned.voice.state:
+        raise Refused(
+            f'"{planned.request.name}" changed since the plan was shown, so nothing was changed',
+            hint=f"vlm retire {planned.request.name} --purge-audio --dry-run",
+        )
+
+
+def forgotten(plan: Plan) -> Forgotten:
+    """Return what the registry must no longer know after a plan was carried out."""
+    return Forgotten(
+        voice_uid=plan.voice_uid,
+        artifacts=[target.artifact_uid for target in plan.targets],
+        leaving=plan.leaving,
+        erased=plan.verb is PurgeVerb.ERASE,
+    )
+
+
+def _commit(begun: Purge, planned: Preview, *, rooms: Rooms) -> Purge:
+    """Check for holds and decide, in one transaction; from here on it cannot be taken back."""
+    plan, now = planned.plan, rooms.clock()
+    try:
+        with rooms.registry.write() as uow:
+            voice = uow.voices.get(planned.request.name)
+            refuse_held(voice, uow=uow)
+            committed = uow.purges.move(begun, PurgeState.COMMITTED, at=now)
+            if voice.state is not State.RETIRED:
+                state = moved(planned.request.name, voice.state, Move.RETIRE)
+                uow.voices.update(replace(voice, state=state, changed_at=now))
+            for subject_uid in voice.subject_uids:
+                uow.subjects.bump_generation(subject_uid)
+            for action in STEPS:
+                uow.outbox.promise(Promise(rooms.new_uid(), begun.uid, action, {}, now))
+            uow.trail.append(
+                "purge.committed",
+                voice_uid=voice.uid,
+                ids={"purge": begun.uid},
+                details={"plan": begun.plan_digest, "basis": plan.basis, "request": planned.request.request},
+            )
+            hit("purge.before_commit")
+            uow.commit()
+    except Held:
+        _abort(begun, rooms=rooms)
+        raise
+    hit("purge.after_commit")
+    seal_checkpoint(rooms=rooms)
+    return committed
+
+
+def _abort(planned: Purge, *, rooms: Rooms) -> None:
+    with rooms.registry.write() as uow:
+        uow.purges.move(planned, PurgeState.ABORTED, at=rooms.clock())
+        uow.trail.append("purge.aborted", voice_uid=planned.voice_uid, ids={"purge": planned.uid})
+        uow.commit()
+    rooms.vault.ledger.aborted(planned.uid)
+    drop_journal(journal_path(rooms.settings.keys, rooms.installation, planned.uid))
+    seal_checkpoint(rooms=rooms)
+
+
+def _finish(committed: Purge, *, rooms: Rooms) -> Purged:
+    path = journal_path(rooms.settings.keys, rooms.installation, committed.uid)
+    journal = read_journal(path)
+    written = run_steps(committed, journal, rooms=rooms)
+    drop_journal(path)
+    hit("purge.after_journal_dropped")
+    return Purged(
+        voice=journal.name,
+        plan=Plan.from_json(committed.plan),
+        receipt=written.receipt,
+        certificate=written.path,
+        page=written.page,
+    )

@@ -1,0 +1,254 @@
+"""What a purge would destroy, keep and not reach: gathered, and shown before the question."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lifecycle.domain.errors import Held, Refused
+from lifecycle.domain.states import Move, moved
+from lifecycle.domain.voices import DataClass, Role, State, Voice
+from lifecycle.erasure.graph import Node
+from lifecycle.erasure.plan import Evidence, KeySet, Plan, PurgeVerb, Scope, make_plan
+from lifecycle.erasure.receipt import rfc3339
+from lifecycle.erasure.uncovered import uncovered
+from lifecycle.services.originals import Original, find_originals
+
+if TYPE_CHECKING:
+    from lifecycle.bootstrap import Rooms
+    from lifecycle.domain.voices import Artifact
+    from lifecycle.registry.unit_of_work import UnitOfWork
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeRequest:
+    """What the user asked for.
+
+    Attributes:
+        originals: Also remove the files that the recordings came from.
+        request: Id of the request that asks for it; kept sealed.
+        basis: One of `lifecycle.erasure.plan.BASES`.
+    """
+
+    name: str
+    verb: PurgeVerb
+    originals: bool = False
+    request: str | None = None
+    basis: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A frozen plan and everything about it that people need to decide."""
+
+    request: PurgeRequest
+    plan: Plan
+    voice: Voice
+    pseudonyms: tuple[str, ...]
+    originals: tuple[Original, ...]
+    missed: tuple[Node, ...]
+    seconds: float | None
+
+    def to_json(self) -> Mapping[str, object]:
+        """Return the plan for programs; nothing was changed."""
+        return {
+            "voice": self.voice.name,
+            "state": self.voice.state.value,
+            "purged": False,
+            "subjects": list(self.pseudonyms),
+            "would_destroy": dict(self.plan.counts()),
+            "would_be_mute": self.plan.mutes,
+            "originals": [each.to_json() for each in self.originals],
+            "would_keep": [node.to_json() for node in self.plan.kept],
+            "not_covered": [node.what for node in self.missed],
+            "plan_digest": self.plan.digest(),
+        }
+
+    def lines(self) -> list[str]:
+        """Return what is shown before the question."""
+        from lifecycle.render.output import columns
+
+        name = self.voice.name
+        whose = f"{name} belongs to subject {', '.join(self.pseudonyms)}. " if self.pseudonyms else ""
+        if self.plan.empty:
+            return [f"{whose}nothing of {name} is left to destroy; nothing was changed"]
+        rows = [["  " + left, right] for left, right in self._destroyed()]
+        rows += [["  originals", *line] for line in self._originals()]
+        return [
+            f"{whose}This will destroy, for good:",
+            *columns(rows),
+            f"It keeps: {', '.join(self._kept())}.",
+            *self._others(),
+            "Not reached: " + "; ".join(node.what for node in self.missed),
+        ]
+
+    def _destroyed(self) -> list[tuple[str, str]]:
+        counts = dict(self.plan.counts())
+        rows: list[tuple[str, str]] = []
+        n_recordings = counts.pop(Role.AUDIO.value, 0)
+        if n_recordings:
+            length = f", {_length(self.seconds)}" if self.seconds else ""
+            rows.append(("recordings", f"{_files(n_recordings)}{length}"))
+        model = {t.role.value for t in self.plan.targets if t.data_class is DataClass.MODEL}
+        made = [f"{n} {_word(role, n)}" for role, n in counts.items() if role not in model]
+        if made:
+            mute = " (the voice will then be mute)" if self.plan.mutes and not model else ""
+            rows.append(("made from them", ", ".join(made) + mute))
+        whole = [f"{n} {_word(role, n)}" for role, n in counts.items() if role in model]
+        if whole:
+            rows.append(("the model", ", ".join(whole)))
+        if self.plan.verb is PurgeVerb.ERASE:
+            rows.append(("the name", f"{self.voice.name}, its owner and contact"))
+        if self.plan.leaving:
+            rows.append(("labels", "the person's id, file names and paths"))
+        return rows
+
+    def _originals(self) -> list[list[str]]:
+        folders = Counter(str(Path(each.path).parent) for each in self.originals if each.state == "same")
+        asked = "they go too" if self.request.originals else "remove them too? --originals"
+        return [[f"{folder}: {_files(n)} still there", asked] for folder, n in sorted(folders.items())]
+
+    def _kept(self) -> list[str]:
+        kept: list[str] = []
+        roles = Counter(node.kind for node in self.plan.kept if node.basis == "policy")
+        if roles:
+            names = ", ".join(_word(role, n) for role, n in sorted(roles.items()))
+            kept.append(f'{names} (policy "{self.voice.policy}"; the model can still speak)')
+        ends = [node.until for node in self.plan.kept if node.basis == "evidence of consent"]
+        if ends:
+            last = max((end[:10] for end in ends if end), default=None)
+            kept.append(f"consent evidence ({f'until {last}' if last else 'no end date'})")
+        return [*kept, "trail", "certificate"]
+
+    def _others(self) -> list[str]:
+        shared = [node for node in self.plan.kept if node.basis == "another voice refers to it"]
+        return (
+            [f"{_files(len(shared))} of the model stay, because another voice refers to them."]
+            if shared
+            else []
+        )
+
+
+_WORDS: Mapping[str, tuple[str, str]] = {
+    "reference": ("reference clip", "reference clips"),
+    "features": ("feature file", "feature files"),
+    "io-spec": ("I/O specification", "I/O specifications"),
+    "weights": ("weights", "weights"),
+}
+
+
+def _word(role: str, number: int) -> str:
+    one, many = _WORDS.get(role, (role, f"{role}s"))
+    return one if number == 1 else many
+
+
+def _files(number: int) -> str:
+    return f"{number} file" if number == 1 else f"{number} files"
+
+
+def _length(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def refuse_while_open(voice: Voice, *, uow: UnitOfWork) -> None:
+    """Refuse to touch a voice that a purge is destroying.
+
+    Raises:
+        Refused: A purge of it was begun and not finished; the hint finishes it.
+    """
+    purge = uow.purges.open_of(voice.uid)
+    if purge is not None:
+        raise Refused(
+            f'a purge of "{voice.name}" was begun and is not finished, so nothing else may touch it',
+            hint="vlm doctor" if not voice.name else f"vlm retire {voice.name} --purge-audio",
+        )
+
+
+def refuse_held(voice: Voice, *, uow: UnitOfWork) -> None:
+    """Refuse a deletion that a hold forbids, whole.
+
+    Raises:
+        Held: A hold on the voice or one of its subjects stands.
+    """
+    if uow.subjects.holds_over(voice.uid):
+        raise Held(
+            f'a hold forbids every deletion of "{voice.name}", so nothing was changed',
+            hint=f"lift it with: vlm unhold {voice.name}",
+        )
+
+
+def preview(request: PurgeRequest, *, rooms: Rooms) -> Preview:
+    """Gather the plan of a purge; changes nothing.
+
+    Raises:
+        NotFound: No voice has this name.
+        Held: A hold forbids it.
+        Refused: The voice was erased, is not retired (for erase), or a purge of it is open.
+    """
+    with rooms.registry.read() as uow:
+        voice = uow.voices.get(request.name)
+        if voice.state is State.ERASED or request.verb is PurgeVerb.ERASE:
+            moved(request.name, voice.state, Move.ERASE)
+        refuse_while_open(voice, uow=uow)
+        refuse_held(voice, uow=uow)
+        artifacts = uow.voices.artifacts(voice.uid)
+        plan = make_plan(
+            _scope(voice, artifacts, uow=uow),
+            request.verb,
+            new_uid=rooms.new_uid,
+            basis=request.basis,
+            remove_originals=request.originals,
+        )
+        people = [uow.subjects.by_uid(uid) for uid in voice.subject_uids]
+    seconds = [a.facts.get("seconds") for a in artifacts if a.role is Role.AUDIO]
+    return Preview(
+        request=request,
+        plan=plan,
+        voice=voice,
+        pseudonyms=tuple(person.pseudonym for person in people if person is not None),
+        originals=tuple(find_originals(voice, artifacts, rooms=rooms)),
+        missed=not_covered(rooms),
+        seconds=sum(float(s) for s in seconds if isinstance(s, int | float)) or None,
+    )
+
+
+def _scope(voice: Voice, artifacts: Sequence[Artifact], *, uow: UnitOfWork) -> Scope:
+    digests = {str(a.digest) for a in artifacts if a.data_class is DataClass.MODEL}
+    owners = uow.purges.owners(digests)
+    consents = [c for uid in voice.subject_uids for c in uow.subjects.consents(uid, voice_uid=voice.uid)]
+    ends = {c.evidence_uid: c.valid_until for c in consents if c.evidence_uid}
+    return Scope(
+        voice_uid=voice.uid,
+        artifacts=artifacts,
+        sets=[
+            KeySet(each.uid, each.key_id, each.data_class, each.subject_uid)
+            for each in uow.voices.sets(voice.uid)
+            if each.destroyed_at is None
+        ],
+        owners={a.digest: owners.get(str(a.digest), set()) for a in artifacts},
+        subject_uids=voice.subject_uids,
+        leaving=uow.purges.leaving(voice.uid),
+        evidence=[
+            Evidence(a.uid, rfc3339(end) if (end := ends.get(a.uid)) else None)
+            for a in artifacts
+            if a.data_class is DataClass.EVIDENCE
+        ],
+    )
+
+
+def not_covered(rooms: Rooms) -> tuple[Node, ...]:
+    """Return the places that no purge of this installation reaches, by name."""
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        mounts = ""
+    folders = (
+        ("the registry", rooms.settings.home.resolve()),
+        ("the key folder", rooms.settings.keys.resolve()),
+    )
+    return uncovered(folders, mountinfo=mounts, exists=os.path.lexists, new_uid=rooms.new_uid)
