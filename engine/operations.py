@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 Params = Mapping[str, Any]
 
-_ENCODER_HZ = 24000
-
 
 @dataclass(frozen=True)
 class Context:
@@ -109,25 +107,40 @@ def _identity(path: "Path | None") -> object:
 def stages(params: Params, context: Context) -> Result:
     """Speak each of `texts` and return every step for comparison.
 
-    Params: weights, speaker, texts, seed, device, threads.
-    Values: rate, utterances [{text, phones}]. Arrays for text number i: "i/duration_frames" (T,) not rounded,
-    "i/durations" (T,) int64, "i/mel" (80, F), "i/f0" (F,), "i/samples" (N,); and "embedding" (256,) of the voice.
+    Params: weights, speaker, texts, seed, device, threads, and optionally durations: for each text whole frames per
+    phone to use in place of the predicted ones, or None.
+    Values: rate, utterances [{text, phones, frames, samples}]. Arrays for text number i, T phones, F frames,
+    N samples: "i/duration_frames" (T,) not rounded, "i/durations" (T,) int64, "i/mel" (80, F), "i/f0" (F,),
+    "i/samples" (N,), "i/log_mel" (80, F + 1) of the samples; and "embedding" (256,) of the voice.
     """
+    import numpy as np
+
     from engine.compat import reproducible
 
     session = _session(params)
-    arrays, told = [], []
-    for number, text in enumerate(params["texts"]):
+    texts = [str(text) for text in params["texts"]]
+    given = params.get("durations") or [None] * len(texts)
+    arrays: dict[str, Array] = {}
+    told = []
+    for number, (text, frames) in enumerate(zip(texts, given, strict=True)):
+        durations = None if frames is None else np.asarray(frames, np.int64)
         with reproducible(threads=params.get("threads")):
-            made = session.stages(str(text), seed=int(params.get("seed", 0)))
-        for name in ("duration_frames", "durations", "mel", "f0", "samples"):
-            arrays.append(array(f"{number}/{name}", made[name]))
-        phones = [session.config.phones[int(index)] for index in made["phones"]]
-        told.append({"text": str(text), "phones": phones})
-        context.progress(done=number + 1, total=len(params["texts"]))
-    if session.embedding is not None:
-        arrays.append(array("embedding", session.embedding))
-    return Result(context.request.id, {"rate": session.rate, "utterances": told}, tuple(arrays))
+            made = dict(session.stages(text, seed=int(params.get("seed", 0)), durations=durations))
+        phones = [session.config.phones[index] for index in made.pop("phones")]
+        arrays["embedding"] = array("embedding", made.pop("embedding"))
+        arrays.update(
+            {f"{number}/{name}": array(f"{number}/{name}", values) for name, values in made.items()}
+        )
+        told.append(
+            {
+                "text": text,
+                "phones": phones,
+                "frames": made["mel"].shape[1],
+                "samples": made["samples"].shape[0],
+            }
+        )
+        context.progress(done=number + 1, total=len(texts))
+    return Result(context.request.id, {"rate": session.rate, "utterances": told}, tuple(arrays.values()))
 
 
 def speak(params: Params, context: Context) -> Result:
@@ -149,44 +162,25 @@ def speak(params: Params, context: Context) -> Result:
 
 def embed(params: Params, context: Context) -> Result:
     """Embed one recording. Params: audio (a path). Array: "embedding" (256,), unit norm."""
-    import torch
-
     from engine.audio.io import read_audio
-    from engine.audio.resample import resample
     from engine.models.speaker import SpeakerEncoder
 
     samples, rate = read_audio(Path(params["audio"]))
-    wav = torch.from_numpy(resample(samples, rate, _ENCODER_HZ).copy()).float()
-    encoder = SpeakerEncoder.pretrained().eval()
-    with torch.no_grad():
-        vector = encoder(wav[None])[0].cpu().numpy()
+    vector = SpeakerEncoder.pretrained().embed(samples, rate)
     values = {"seconds": samples.shape[0] / rate, "rate": rate}
     return Result(context.request.id, values, (array("embedding", vector),))
 
 
 def prepare(params: Params, context: Context) -> Result:
-    """Judge recordings. Params: paths. Values: files [{path, rate, report}] and report, over all of them together."""
-    import numpy as np
+    """Judge recordings. Params: paths. Values: files [{name, report, error}] and whole, over all of them together."""
+    from engine.training.prepare import prepare as judge_all
 
-    from engine.audio.io import read_audio
-    from engine.audio.resample import resample
-    from engine.training.prepare import judge
-
-    files, joined = [], []
-    paths = [Path(path) for path in params["paths"]]
-    for number, path in enumerate(paths):
-        samples, rate = read_audio(path)
-        files.append(
-            {"path": path.name, "rate": rate, "report": plain(judge(samples, rate, declared_rate=rate))}
-        )
-        joined.append((samples, rate))
-        context.progress(done=number + 1, total=len(paths))
-    highest = max(rate for _samples, rate in joined)
-    whole = np.concatenate([s if rate == highest else resample(s, rate, highest) for s, rate in joined])
-    report = judge(whole, highest, declared_rate=highest) if len(joined) > 1 else None
-    return Result(
-        context.request.id, {"files": files, "report": plain(report) if report else files[0]["report"]}
+    found = judge_all(
+        [Path(path) for path in params["paths"]],
+        progress=lambda share: context.progress(share=float(share)),
+        cancelled=context.cancelled,
     )
+    return Result(context.request.id, plain(found.to_dict()))
 
 
 def fit(params: Params, context: Context) -> Result:
