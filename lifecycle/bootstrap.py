@@ -92,7 +92,12 @@ def open_rooms(
     rooms = Rooms(
         settings=settings,
         installation=installation,
-        registry=Registry.open(settings.home / "registry.db"),
+        registry=Registry.open(
+            settings.home / "registry.db",
+            sealer=vault.keys,
+            clock=clock,
+            random_bytes=random_bytes,
+        ),
         vault=vault,
         runtimes=Runtimes(settings, progress=progress or Silent()),
         progress=progress or Silent(),
