@@ -61,6 +61,7 @@ class BlobStore:
         *,
         key: DataKey | None = None,
         observers: Sequence[Callable[[bytes], object]] = (),
+        inspect: Callable[[BinaryIO, StoredBlob], object] | None = None,
     ) -> StoredBlob:
         """Store a stream in one pass: hash, show to the observers, seal, write.
 
@@ -69,6 +70,8 @@ class BlobStore:
         Args:
             source: Read to its end; not closed.
             observers: Called with each piece of the content, in order; what they raise ends it.
+            inspect: Called with the finished content, seekable, read back from the file (and through its key)
+                before the file gets its name; what it raises ends it and leaves nothing.
 
         Raises:
             Unavailable: There is no room; nothing is left behind.
@@ -93,14 +96,19 @@ class BlobStore:
             if sealer is not None:
                 size += self._write(file, sealer.finish(), disk)
             digest = Digest("blake3", disk.hexdigest())
+            stored = StoredBlob(
+                digest=digest,
+                size=size,
+                content_digest=Digest("blake3", content.hexdigest()),
+                content_size=content_size,
+                sealed=key is not None,
+            )
+            if inspect is not None:
+                with os.fdopen(os.dup(file.fileno()), "rb") as written:
+                    written.seek(0)
+                    inspect(written if key is None else io.BufferedReader(SealedReader(written, key)), stored)
             self._settle(path, file, digest)
-        return StoredBlob(
-            digest=digest,
-            size=size,
-            content_digest=Digest("blake3", content.hexdigest()),
-            content_size=content_size,
-            sealed=key is not None,
-        )
+        return stored
 
     def _write(self, file: io.FileIO, piece: bytes, hasher: blake3 | None) -> int:
         if hasher is not None:

@@ -71,6 +71,8 @@ class FileKeyHolder:
         The file is overwritten first, which reaches the old blocks on some disks and promises nothing.
         """
         path = self._path(epoch)
+        for unfinished in self.folder.glob(".epoch-*.tmp"):  # of a process that died while it made a key
+            unfinished.unlink(missing_ok=True)
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
         except FileNotFoundError:

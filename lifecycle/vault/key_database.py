@@ -137,6 +137,13 @@ class KeyDatabase:
                 connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
                 connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
+    def ready(self) -> bool:
+        """Whether the file is there and has its tables."""
+        if not self.path.is_file():
+            return False
+        with self._connection(schema=False) as connection:
+            return bool(connection.execute("PRAGMA user_version").fetchone()[0])
+
     @contextlib.contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """One consistent view of the database."""

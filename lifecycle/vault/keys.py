@@ -19,7 +19,7 @@ from pathlib import Path
 from blake3 import blake3
 
 from lifecycle.domain.digest import Digest
-from lifecycle.domain.errors import IntegrityError, UsageError
+from lifecycle.domain.errors import Busy, IntegrityError, UsageError
 from lifecycle.domain.failpoints import hit
 from lifecycle.domain.progress import Progress
 from lifecycle.vault import key_database as rows
@@ -33,6 +33,8 @@ from lifecycle.vault.wraps import KEY_BYTES, open_small, seal_small, wrap
 __all__ = ["DataKey", "EpochGone", "FileKeyHolder", "KeyDestroyed", "KeyStore", "PurgedKeys", "surviving"]
 
 DATA_PURPOSES = frozenset({"source", "template", "label", "evidence"})
+# Keys without a person: of the look-up tags, of sealed rows, and above the data keys of voices without a person.
+_INSTALLATION_KEYS = ("lookup", "row", "subject", "fingerprint")
 _ROW = b"\x01"
 _ROW_BOUND = b"vlm sealed row v1\x00"
 
@@ -92,6 +94,8 @@ class KeyStore:
         Raises:
             IntegrityError: There are keys in VLM_KEYS but no key database: it was lost, and a new one opens nothing.
         """
+        if self._complete():
+            return
         with self.locked():
             if not self.database.path.exists() and self.holder.epochs():
                 raise IntegrityError(
@@ -103,9 +107,18 @@ class KeyStore:
                 if not rows.epochs(connection):
                     number = max(self.holder.epochs(), default=0) or 1
                     rows.add_epoch(connection, self.new_epoch(number))
-                for purpose in ("lookup", "row", "subject"):
+                for purpose in _INSTALLATION_KEYS:
                     if rows.find_key(connection, purpose=purpose, subject=None) is None:
                         self._add(connection, purpose=purpose, subject=None, parent=None)
+
+    def _complete(self) -> bool:
+        if not self.database.ready():
+            return False
+        with self.database.read() as connection:
+            return all(
+                rows.find_key(connection, purpose=purpose, subject=None) is not None
+                for purpose in _INSTALLATION_KEYS
+            )
 
     def create_subject(self, subject_uid: str) -> None:
         """Make the keys of a person: subject key, fingerprint key, key of sealed rows. Repeating it is fine."""
@@ -211,8 +224,8 @@ class KeyStore:
         """Open a sealed text; see `open_bytes`."""
         return self.open_bytes(sealed).decode("utf-8", "surrogateescape")
 
-    def fingerprint(self, subject_uid: str, content: Digest) -> str:
-        """Return BLAKE3 of a content's digest, keyed for one person: `blake3:hex`.
+    def fingerprint(self, subject_uid: str | None, content: Digest) -> str:
+        """Return BLAKE3 of a content's digest, keyed for one person (or, None, for the installation): `blake3:hex`.
 
         Raises:
             KeyDestroyed: The person's keys are gone.
@@ -255,6 +268,35 @@ class KeyStore:
         with self.locked():
             return purge(self, wanted, progress=progress, failpoint=failpoint)
 
+    def resume(self) -> bool:
+        """Finish a purge of keys that was interrupted; False if there is none to finish."""
+        from lifecycle.vault.rotation import resume
+
+        with self.database.read() as connection:
+            if rows.rotation(connection) is None:
+                return False
+        with self.locked():
+            return resume(self, failpoint=hit)
+
+    def restore_from_keybag(self) -> int:
+        """Give an older copy of keys.db the wraps that survived, and those only; return how many keys.
+
+        Raises:
+            IntegrityError: There is no keybag, or it does not open with the keys that are held.
+        """
+        from lifecycle.vault.keybag import newest_keybag, read_keybag, restore_keybag
+
+        with self.locked():
+            path = newest_keybag(self.holder.folder.parent / "keybags")
+            if path is None:
+                raise IntegrityError("there is no keybag beside the keys", hint="vlm doctor")
+            bag = read_keybag(path, self.holder)
+            self.database.create()
+            with self.database.write() as connection:
+                restore_keybag(connection, bag)
+            self.database.forget()
+        return len(bag.keys)
+
     def check(self) -> Sequence[str]:
         """Return what `vlm doctor` should say about the keys, a sentence each; empty when all is well."""
         from lifecycle.vault.key_check import findings
@@ -282,6 +324,8 @@ class KeyStore:
     @contextlib.contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
         with self.locked(), self.database.write() as connection:
+            if rows.rotation(connection) is not None:
+                raise Busy("a purge of keys was interrupted and must end first", hint="vlm doctor")
             yield connection
 
     @contextlib.contextmanager
