@@ -20,6 +20,7 @@ from lifecycle.erasure.plan import Plan, PurgeVerb
 from lifecycle.erasure.receipt import Receipt, counts, wording
 from lifecycle.registry.outbox import Promise
 from lifecycle.registry.queries.purges import Forgotten
+from lifecycle.services.guard import refuse_held, refuse_while_purged
 from lifecycle.services.purge_journal import (
     Journal,
     drop_journal,
@@ -28,7 +29,7 @@ from lifecycle.services.purge_journal import (
     read_journal,
     write_journal,
 )
-from lifecycle.services.purge_preview import Preview, PurgeRequest, preview, refuse_held, refuse_while_open
+from lifecycle.services.purge_preview import Preview, PurgeRequest, preview
 from lifecycle.services.purge_steps import STEPS, run_steps
 from lifecycle.services.trail import seal_checkpoint
 
@@ -42,7 +43,6 @@ __all__ = [
     "Purged",
     "preview",
     "purge",
-    "refuse_while_open",
     "resume_all",
     "resume_open",
 ]
@@ -212,7 +212,7 @@ def _begin(planned: Preview, *, rooms: Rooms) -> Purge:
     )
     with rooms.registry.write() as uow:
         voice = uow.voices.get(planned.request.name)
-        refuse_while_open(voice, uow=uow)
+        refuse_while_purged(voice, uow=uow)
         refuse_held(voice, uow=uow)
         _refuse_changed(planned, voice, uow=uow)
         journal = Journal(

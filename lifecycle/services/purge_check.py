@@ -33,7 +33,7 @@ class Places:
         blob_keys: The key that sealed it, where it was sealed.
         keys: Data keys that must have no wrap left.
         files: Paths of other files that had to be removed: originals, keys of destroyed epochs.
-        work: Folders that must be empty or gone.
+        work: The folder in which no job may have files.
         rows: The node of the registry's rows and what they must no longer hold.
         windows: Pieces of deleted values, hexadecimal, that no database file may still hold.
     """
@@ -59,9 +59,11 @@ def look_again(places: Places) -> Seen:
     everything = [
         *places.blobs, *places.keys, *places.files, *places.work, *places.rows, *places.windows
     ]  # fmt: skip
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VLM_"))}
     try:
         ran = subprocess.run(
-            [sys.executable, "-I", "-m", "lifecycle.services.purge_check"],
+            [sys.executable, "-P", "-m", "lifecycle.services.purge_check"],
+            env={**kept, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
             input=json.dumps(asdict(places)).encode(),
             capture_output=True,
             timeout=_TIMEOUT_S,
@@ -119,22 +121,26 @@ def _path(path: Path) -> tuple[NodeState, str]:
 
 
 def _folder(path: Path) -> tuple[NodeState, str]:
+    """Look at the work folder: each job has a folder in it, and only there are decrypted data."""
     try:
-        left = list(path.iterdir())
+        left = [entry for entry in path.iterdir() if entry.is_dir()]
     except FileNotFoundError:
         return NodeState.VERIFIED, "the folder is gone"
     except OSError as error:
         return NodeState.UNVERIFIABLE, f"the folder cannot be read: {error.strerror}"
-    return (NodeState.PENDING, f"{len(left)} files are left") if left else (NodeState.VERIFIED, "it is empty")
+    return (
+        (NodeState.PENDING, f"{len(left)} jobs still have files")
+        if left
+        else (NodeState.VERIFIED, "no job has files")
+    )
 
 
 def _keys_gone(places: Places) -> Seen:
-    from lifecycle.vault import key_database as rows
+    from lifecycle.vault.keys import surviving
 
     wanted = sorted({*places.keys.values(), *places.blob_keys.values()})
     try:
-        with rows.KeyDatabase(Path(places.home) / "keys.db").read() as connection:
-            alive = set(rows.key_rows(connection)) | {wrap.wrapped for wrap in rows.wrap_rows(connection)}
+        alive = surviving(Path(places.home) / "keys.db", wanted)
     except (OSError, VlmError) as error:
         return dict.fromkeys(wanted, (NodeState.UNVERIFIABLE, f"the key database cannot be read: {error}"))
     gone = (NodeState.VERIFIED, "no wrap of it is left")

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lifecycle.domain.errors import Held, Refused
 from lifecycle.domain.states import Move, moved
 from lifecycle.domain.voices import DataClass, Role, State, Voice
 from lifecycle.erasure.graph import Node
 from lifecycle.erasure.plan import Evidence, KeySet, Plan, PurgeVerb, Scope, make_plan
 from lifecycle.erasure.receipt import rfc3339
 from lifecycle.erasure.uncovered import uncovered
+from lifecycle.services.guard import refuse_held, refuse_while_purged
 from lifecycle.services.originals import Original, find_originals
 
 if TYPE_CHECKING:
@@ -155,33 +155,6 @@ def _length(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def refuse_while_open(voice: Voice, *, uow: UnitOfWork) -> None:
-    """Refuse to touch a voice that a purge is destroying.
-
-    Raises:
-        Refused: A purge of it was begun and not finished; the hint finishes it.
-    """
-    purge = uow.purges.open_of(voice.uid)
-    if purge is not None:
-        raise Refused(
-            f'a purge of "{voice.name}" was begun and is not finished, so nothing else may touch it',
-            hint="vlm doctor" if not voice.name else f"vlm retire {voice.name} --purge-audio",
-        )
-
-
-def refuse_held(voice: Voice, *, uow: UnitOfWork) -> None:
-    """Refuse a deletion that a hold forbids, whole.
-
-    Raises:
-        Held: A hold on the voice or one of its subjects stands.
-    """
-    if uow.subjects.holds_over(voice.uid):
-        raise Held(
-            f'a hold forbids every deletion of "{voice.name}", so nothing was changed',
-            hint=f"lift it with: vlm unhold {voice.name}",
-        )
-
-
 def preview(request: PurgeRequest, *, rooms: Rooms) -> Preview:
     """Gather the plan of a purge; changes nothing.
 
@@ -194,7 +167,7 @@ def preview(request: PurgeRequest, *, rooms: Rooms) -> Preview:
         voice = uow.voices.get(request.name)
         if voice.state is State.ERASED or request.verb is PurgeVerb.ERASE:
             moved(request.name, voice.state, Move.ERASE)
-        refuse_while_open(voice, uow=uow)
+        refuse_while_purged(voice, uow=uow)
         refuse_held(voice, uow=uow)
         artifacts = uow.voices.artifacts(voice.uid)
         plan = make_plan(

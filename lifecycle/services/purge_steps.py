@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from lifecycle.services.trail import seal_checkpoint
 if TYPE_CHECKING:
     from lifecycle.bootstrap import Rooms
     from lifecycle.registry.outbox import Promise
+    from lifecycle.registry.queries.jobs import Job
 
 # In this order: nothing is destroyed before the ledger says so, originals are compared while their
 # fingerprint key lives, and keys die before rows so that a crash leaves what still tells where to look.
@@ -78,7 +80,6 @@ def run_steps(purge: Purge, journal: Journal, *, rooms: Rooms) -> Written:
         if promise.done:
             continue
         _HANDLERS[promise.action](work, promise)
-        hit(f"purge.after_{promise.action}")
     written = work.results()["receipt"]
     path = Path(str(written["path"]))
     return Written(path=path, page=path.with_suffix("").with_suffix(".html"), receipt=_receipt(work))
@@ -96,6 +97,7 @@ def _ledger(work: Work, promise: Promise) -> None:
     hit("purge.after_ledger_committed")
     _tick(work, promise, {"entry": entry})
     step.done("written before anything is destroyed")
+    hit("purge.after_ledger")
 
 
 def _originals(work: Work, promise: Promise) -> None:
@@ -111,18 +113,41 @@ def _originals(work: Work, promise: Promise) -> None:
                 gone[node] = remove_original(voice, artifact, Path(path), rooms=work.rooms)
             hit("purge.during_originals")
     _tick(work, promise, {"originals": gone})
+    hit("purge.after_originals")
 
 
 def _work(work: Work, promise: Promise) -> None:
-    """Empty the work folders: decrypted data of a job that began before this purge must not outlive it."""
-    for folder in _work_folders(work):
-        shutil.rmtree(folder, ignore_errors=True)
-    _tick(work, promise)
+    """Empty the work folders: decrypted data of a job that began before this purge must not outlive it.
 
-
-def _work_folders(work: Work) -> list[Path]:
+    A job that still runs keeps its folder; its output is void, since the person's generation rose, and the
+    look afterwards says that it was still there.
+    """
+    work.rooms.vault.blobs.clean_stray()
     root = work.rooms.settings.home / "work"
-    return sorted(folder for folder in root.iterdir() if folder.is_dir()) if root.is_dir() else []
+    with work.rooms.registry.read() as uow:
+        living = {job.uid for job in uow.jobs.open() if _runs(job)}
+    for folder in sorted(root.iterdir()) if root.is_dir() else []:
+        if folder.is_dir() and not folder.is_symlink() and folder.name not in living:
+            shutil.rmtree(folder, ignore_errors=True)
+    _tick(work, promise)
+    hit("purge.after_work")
+
+
+def _runs(job: Job) -> bool:
+    """Whether the process of a job lives; a process of an earlier start of the machine does not."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        boot = job.boot_id
+    if job.boot_id != boot:
+        return False
+    try:
+        os.kill(job.pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _blobs(work: Work, promise: Promise) -> None:
@@ -134,6 +159,7 @@ def _blobs(work: Work, promise: Promise) -> None:
         hit("purge.during_blobs")
     _tick(work, promise)
     step.done(f"{len(going)} files, {len(work.plan.keys)} keys")
+    hit("purge.after_blobs")
 
 
 def _keys(work: Work, promise: Promise) -> None:
@@ -154,6 +180,7 @@ def _keys(work: Work, promise: Promise) -> None:
     epochs = {"destroyed": destroyed, "current": current}
     _tick(work, promise, {"epochs": epochs, "residue": residue})
     step.done(f"{len(work.plan.keys)} destroyed")
+    hit("purge.after_keys")
 
 
 def _rows(work: Work, promise: Promise) -> None:
@@ -168,6 +195,7 @@ def _rows(work: Work, promise: Promise) -> None:
         uow.outbox.done(promise, at=now, result={"destroyed_at": rfc3339(now)})
         hit("purge.before_rows_commit")
         uow.commit()
+    hit("purge.after_rows")
 
 
 def _vacuum(work: Work, promise: Promise) -> None:
@@ -181,6 +209,7 @@ def _vacuum(work: Work, promise: Promise) -> None:
         )
     _tick(work, promise)
     step.done("the database, without what was deleted")
+    hit("purge.after_vacuum")
 
 
 def _verify(work: Work, promise: Promise) -> None:
@@ -202,6 +231,7 @@ def _verify(work: Work, promise: Promise) -> None:
         uow.commit()
     n_good = sum(1 for state, _ in seen.values() if state in NOTHING_LEFT_OPEN)
     step.done(f"{n_good} of {len(seen)} places looked at again by a fresh process")
+    hit("purge.after_verify")
 
 
 def _places(work: Work, epoch_nodes: Mapping[str, int]) -> Places:
@@ -295,6 +325,7 @@ def _receipt_step(work: Work, promise: Promise) -> None:
         result = {"path": str(written.path), "checkpoint": dict(receipt.checkpoint)}
         uow.outbox.done(promise, at=now, result=result)
         uow.commit()
+    hit("purge.after_receipt")
 
 
 def _receipt(work: Work, *, checkpoint: Mapping[str, Json] | None = None) -> Receipt:

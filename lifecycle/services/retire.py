@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from lifecycle.domain.failpoints import hit
 from lifecycle.domain.states import Move, moved
-from lifecycle.services.purge import refuse_while_open
+from lifecycle.services.guard import refuse_while_purged
 
 if TYPE_CHECKING:
     from lifecycle.bootstrap import Rooms
@@ -42,7 +42,7 @@ def retire(name: str, *, rooms: Rooms, dry_run: bool = False) -> Retired:
     """
     with rooms.registry.write() as uow:
         voice = uow.voices.get(name)
-        refuse_while_open(voice, uow=uow)
+        refuse_while_purged(voice, uow=uow)
         state = moved(name, voice.state, Move.RETIRE)
         result = Retired(voice=name, before=voice.state.value, dry_run=dry_run)
         if dry_run:
