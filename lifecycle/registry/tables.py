@@ -117,7 +117,7 @@ artifacts = Table(
     Column("kind", String(64), nullable=False),
     Column("facts", JSON, nullable=False),
     Column("label_sealed", LargeBinary),
-    Column("fingerprint", String(64), index=True),
+    Column("fingerprint", String(80), index=True),
     Column("added_at", String(32), nullable=False),
     Column("present", Boolean, nullable=False, default=True),
 )

@@ -21,12 +21,12 @@ from lifecycle.registry.times import from_text, to_text
 
 
 class TextSealer(Protocol):
-    """Seals text about people; `subject_uid` None means text about nobody in particular."""
+    """Seals text about people, as the vault's key store does; None means text about nobody in particular."""
 
-    def seal(self, subject_uid: str | None, plain: bytes) -> bytes:
+    def seal_bytes(self, subject_uid: str | None, content: bytes) -> bytes:
         """Return the sealed form."""
 
-    def unseal(self, subject_uid: str | None, sealed: bytes) -> bytes:
+    def open_bytes(self, sealed: bytes) -> bytes:
         """Return the plain form.
 
         Raises:
@@ -110,7 +110,7 @@ class Trail:
                 t.event_details.insert().values(
                     event_sequence=sequence,
                     subject_uid=subject_uid,
-                    sealed=self._with_sealer().seal(subject_uid, plain),
+                    sealed=self._with_sealer().seal_bytes(subject_uid, plain),
                 )
             )
         return event
@@ -177,7 +177,7 @@ class Trail:
         """
         if stored.details is None:
             return None
-        plain = self._with_sealer().unseal(stored.details_subject, stored.details)
+        plain = self._with_sealer().open_bytes(stored.details)
         told: Mapping[str, Any] = json.loads(plain[SALT_BYTES:])
         if not hmac.compare_digest(details_digest(plain[:SALT_BYTES], told), stored.event.details_digest):
             raise ValueError(f"the details of event {stored.event.sequence} are not what its leaf says")

@@ -185,7 +185,7 @@ def _things() -> None:
         sa.Column("kind", sa.String(64), nullable=False),
         sa.Column("facts", sa.JSON(), nullable=False),
         sa.Column("label_sealed", sa.LargeBinary()),
-        sa.Column("fingerprint", sa.String(64)),
+        sa.Column("fingerprint", sa.String(80)),
         sa.Column("added_at", sa.String(32), nullable=False),
         sa.Column("present", sa.Boolean(), nullable=False),
         *_keys("artifacts", "uid"),
