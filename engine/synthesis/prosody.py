@@ -51,4 +51,5 @@ def question(
 
 def transpose(log_f0: NDArray[np.float32], semitones: float) -> NDArray[np.float32]:
     """Move log F0 by semitones."""
-    return (log_f0 + semitones * np.log(2.0) / 12.0).astype(np.float32)
+    moved: NDArray[np.float32] = (log_f0 + semitones * np.log(2.0) / 12.0).astype(np.float32)
+    return moved

@@ -20,7 +20,7 @@ from engine.models.interfaces import AcousticModel, Vocoder
 from engine.models.registry import build_acoustic, build_vocoder
 from engine.random import normal
 from engine.synthesis.prosody import question, transpose, whole_frames
-from engine.synthesis.timbre import move
+from engine.synthesis.timbre import loudness, move
 from engine.synthesis.voice_file import Speaker, Voice, read_speaker, read_voice
 from engine.text.frontend import Sentence, sentences
 from engine.text.symbols import PAUSE
@@ -267,7 +267,13 @@ class Session:
         noise = normal(seed, f"vocoder-noise-{number}", (1, (mel.shape[1] - 1) * self.config.hop))
         inputs = (torch.from_numpy(part).to(self._device) for part in (mel[None], f0[None], noise))
         samples: NDArray[np.float32] = self._vocoder(*inputs)[0].float().cpu().numpy()
-        return samples
+        return samples * self._gain()
+
+    def _gain(self) -> np.float32:
+        """Return the factor that makes every speaker as loud as the base, however quiet the recording was."""
+        levels = [self._voice.base] + ([self._speaker.statistics] if self._speaker else [])
+        loud = [float(loudness(statistics.mel_mean[:, None])[0]) for statistics in levels]
+        return np.float32(math.exp(min(3.0, max(-3.0, loud[0] - loud[-1]))))
 
     def _join(self, spoken: list[Utterance], options: SpeakOptions) -> Utterance:
         """Put sentences together with silence between them, added to each last pause; then bound the peak."""

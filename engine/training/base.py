@@ -24,6 +24,7 @@ from engine.synthesis.timbre import statistics_of
 from engine.synthesis.voice_file import Speaker, Statistics, write_speaker, write_voice
 from engine.text.symbols import PHONES
 from engine.training import teacher
+from engine.training.batches import Crops
 from engine.training.features import Utterance, load_folder
 from engine.training.loop import Progress, Schedule, arrays, load_arrays
 from engine.training.sentences import sentences
@@ -139,7 +140,7 @@ class Workshop:
         self, net: SourceFilterVocoder, weighted: _Weighted, schedule: Schedule, *, name: str
     ) -> None:
         losses = train_vocoder(
-            net, weighted, schedule, hop=self.config.hop, seed=self.recipe.seed,
+            net, Crops(weighted, hop=self.config.hop, seed=self.recipe.seed), schedule,
             checkpoint=self.out / f"{name}.checkpoint.safetensors", progress=self._progress(name),
         )  # fmt: skip
         safetensors.write(self.out / f"{name}.safetensors", arrays(net), {})

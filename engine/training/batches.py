@@ -13,6 +13,9 @@ from torch import Tensor
 from engine.random import normal
 from engine.training.features import Utterance
 
+CROP_FRAMES = 65  # 0.8 s at 80 frames a second
+CROPS = 10
+
 
 class Crops:
     """Crops of equal length for the vocoder, from weighted sets of utterances."""
@@ -22,9 +25,9 @@ class Crops:
         sets: Sequence[tuple[float, Sequence[Utterance]]],
         *,
         hop: int,
-        frames: int,
-        size: int,
         seed: int,
+        frames: int = CROP_FRAMES,
+        size: int = CROPS,
     ) -> None:
         """Take (weight, utterances) pairs; each set is drawn by its weight, an utterance in it by its length."""
         self._sets = [[u for u in items if u.mel.shape[1] > frames + 1] for _, items in sets]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from engine import safetensors
-from engine.errors import Cancelled
+from engine.errors import BadVoice, Cancelled
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def run(
             group["lr"] = rate * (0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * done)))
         loss = step(len(losses))
         optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward([loss])
         nn.utils.clip_grad_norm_(net.parameters(), schedule.clip)
         optimiser.step()
         losses.append(float(loss.detach()))
@@ -103,8 +103,6 @@ def load_arrays(net: nn.Module, tensors: Mapping[str, NDArray[Any]], prefix: str
     Raises:
         BadVoice: It names what is missing, extra or misshapen.
     """
-    from engine.errors import BadVoice
-
     given = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
     want = {name: tuple(value.shape) for name, value in net.state_dict().items()}
     wrong = sorted(set(given) ^ set(want)) or sorted(n for n in want if tuple(given[n].shape) != want[n])

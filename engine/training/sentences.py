@@ -27,14 +27,16 @@ _SLOTS: dict[str, tuple[str, ...]] = {
     "what": (
         "the wooden box", "a yellow umbrella", "the broken window", "a letter from the north", "the heavy door",
         "two bottles of milk", "a basket of apples", "the missing key", "a silver watch", "the garden gate",
-        "an empty suitcase", "the last page of the book", "a piece of cheese", "the kitchen table", "a small orange cat",
+        "an empty suitcase", "the last page of the book", "a piece of cheese", "the kitchen table",
+        "a small orange cat",
         "the green bicycle", "a map of the valley", "the music room", "a thick jacket", "the engine of the boat",
         "a cup of hot coffee", "the telephone", "an unusual shell", "the photograph", "a measure of sugar",
         "the treasure under the bridge", "a pair of leather shoes", "the village church", "a vision of the future",
     ),
     "where": (
         "behind the house", "near the river", "at the station", "in the middle of the road", "under the stairs",
-        "on the other side of town", "beside the fire", "in a large hall", "above the shop", "at the edge of the forest",
+        "on the other side of town", "beside the fire", "in a large hall", "above the shop",
+        "at the edge of the forest",
         "down by the harbour", "in the dark", "outside the theatre", "between two mountains", "along the coast",
         "on a narrow path", "in the old garage", "at the top of the hill", "inside the museum", "across the bay",
     ),

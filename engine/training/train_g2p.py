@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from engine.models.g2p import HISTORY, LETTERS, WINDOW, LetterToPhone, window
+from engine.training.sentences import sentences
 
 DOCUMENTS = (Path("/usr/share/doc"), Path("/usr/share/perl"), Path("/usr/share/common-licenses"))
 Lexicon = Mapping[str, tuple[str, ...]]
@@ -160,6 +161,8 @@ def train_g2p(
     rng = random.Random(seed)
     torch.manual_seed(seed)
     counts = word_counts()
+    for text in sentences(seed, 4000, ()):  # ordinary words, which manuals seldom use
+        counts.update(re.findall(r"[a-z']+", text.lower()))
     aligner = Aligner()
     aligner.fit({word: lexicon[word] for word in rng.sample(sorted(lexicon), min(15000, len(lexicon)))})
     aligned = {word: chunks for word in sorted(lexicon) if (chunks := aligner.align(word, lexicon[word]))}
@@ -208,7 +211,7 @@ def _fit(
                 logits = net(letters[pick].long(), history[pick].long())
             loss = nn.functional.cross_entropy(logits.float(), target[pick].long(), label_smoothing=0.02)
             optimiser.zero_grad()
-            loss.backward()
+            torch.autograd.backward([loss])
             optimiser.step()
             step += 1
             if step % 200 == 0:

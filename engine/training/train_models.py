@@ -15,8 +15,6 @@ from engine.training.features import Utterance
 from engine.training.loop import Progress, Schedule, run
 from engine.training.losses import acoustic_loss, multi_resolution_stft
 
-CROP_FRAMES = 65
-CROPS = 10
 SENTENCES = 6
 
 
@@ -61,19 +59,14 @@ def acoustic_figures(net: DirectAcoustic, items: Sequence[Utterance]) -> dict[st
 
 def train_vocoder(
     net: nn.Module,
-    sets: Sequence[tuple[float, Sequence[Utterance]]],
+    crops: Crops,
     schedule: Schedule,
     *,
-    hop: int,
-    seed: int,
     checkpoint: Path | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
     cancelled: Callable[[], bool] = lambda: False,
-    frames: int = CROP_FRAMES,
-    size: int = CROPS,
 ) -> list[float]:
-    """Train on weighted sets of utterances and return the losses."""
-    crops = Crops(sets, hop=hop, frames=frames, size=size, seed=seed)
+    """Train on crops and return the losses."""
 
     def step(number: int) -> Tensor:
         mel, f0, noise, samples = crops(number)

@@ -9,34 +9,45 @@ from collections.abc import Callable
 
 from engine.text.en.numbers import cardinal, decimal, digits, ordinal, year
 
-_MONTHS = ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"]  # fmt: skip
+_MONTHS = (
+    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+    "december",
+)  # fmt: skip
 _MONTH_PATTERN = (
     "(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?|"
     "Nov(?:ember)?|Dec(?:ember)?)"
 )
 _TITLES = {
-    "Mr": "mister", "Mrs": "missus", "Ms": "ms", "Dr": "doctor", "Prof": "professor", "Sgt": "sergeant", "Gen": "general",
-    "Col": "colonel", "Lt": "lieutenant", "Capt": "captain", "Rev": "reverend", "Jr": "junior", "Sr": "senior",
-    "Mt": "mount", "Ave": "avenue", "Rd": "road", "Inc": "incorporated", "Ltd": "limited", "Co": "company",
-    "Corp": "corporation", "vs": "versus", "etc": "etcetera", "approx": "approximately", "dept": "department",
-    "est": "established", "fig": "figure", "Fig": "figure", "Vol": "volume", "vol": "volume", "Ch": "chapter", "Gov": "governor", "Sen": "senator",
+    "Mr": "mister", "Mrs": "missus", "Ms": "ms", "Dr": "doctor", "Prof": "professor", "Sgt": "sergeant",
+    "Gen": "general", "Col": "colonel", "Lt": "lieutenant", "Capt": "captain", "Rev": "reverend",
+    "Jr": "junior", "Sr": "senior", "Mt": "mount", "Ave": "avenue", "Rd": "road", "Inc": "incorporated",
+    "Ltd": "limited", "Co": "company", "Corp": "corporation", "vs": "versus", "etc": "etcetera",
+    "approx": "approximately", "dept": "department", "est": "established", "fig": "figure", "Fig": "figure",
+    "Vol": "volume", "vol": "volume", "Ch": "chapter", "Gov": "governor", "Sen": "senator",
 }  # fmt: skip
 _UNITS = {
-    "km/h": "kilometres per hour", "km": "kilometres", "cm": "centimetres", "mm": "millimetres", "m": "metres",
-    "kg": "kilograms", "g": "grams", "mg": "milligrams", "mph": "miles per hour", "ft": "feet", "lb": "pounds",
-    "lbs": "pounds", "oz": "ounces", "kHz": "kilohertz", "MHz": "megahertz", "GHz": "gigahertz", "Hz": "hertz",
-    "KB": "kilobytes", "kB": "kilobytes", "MB": "megabytes", "GB": "gigabytes", "TB": "terabytes", "ms": "milliseconds",
-    "min": "minutes", "h": "hours", "s": "seconds", "V": "volts", "W": "watts", "kW": "kilowatts", "dB": "decibels",
-    "°C": "degrees celsius", "°F": "degrees fahrenheit", "°": "degrees", "%": "percent", "l": "litres", "L": "litres",
-    "ml": "millilitres", "mi": "miles", "yd": "yards", "x": "times",
+    "km/h": "kilometres per hour", "km": "kilometres", "cm": "centimetres", "mm": "millimetres",
+    "m": "metres", "kg": "kilograms", "g": "grams", "mg": "milligrams", "mph": "miles per hour",
+    "ft": "feet", "lb": "pounds", "lbs": "pounds", "oz": "ounces", "kHz": "kilohertz", "MHz": "megahertz",
+    "GHz": "gigahertz", "Hz": "hertz", "KB": "kilobytes", "kB": "kilobytes", "MB": "megabytes",
+    "GB": "gigabytes", "TB": "terabytes", "ms": "milliseconds", "min": "minutes", "h": "hours",
+    "s": "seconds", "V": "volts", "W": "watts", "kW": "kilowatts", "dB": "decibels",
+    "°C": "degrees celsius", "°F": "degrees fahrenheit", "°": "degrees", "%": "percent", "l": "litres",
+    "L": "litres", "ml": "millilitres", "mi": "miles", "yd": "yards", "x": "times",
 }  # fmt: skip
 _ONE_OF = {"feet": "foot", "degrees celsius": "degree celsius", "degrees fahrenheit": "degree fahrenheit"}
 _MONEY = {"$": ("dollar", "cent"), "£": ("pound", "penny"), "€": ("euro", "cent"), "¥": ("yen", "sen")}
-_SYMBOLS = {"&": " and ", "+": " plus ", "=": " equals ", "@": " at ", "#": " number ", "/": " slash ", "%": " percent ", "©": " copyright ",
-            "±": " plus or minus ", "×": " times ", "÷": " divided by ", "<": " less than ", ">": " greater than "}  # fmt: skip
-_SPOKEN_CAPITALS = {"NASA", "NATO", "LASER", "RADAR", "UNESCO", "UNICEF", "OPEC", "AIDS", "PIN", "SIM", "RAM", "ROM", "JSON", "YAML",
-                    "OK", "AND", "THE", "FOR", "NOT", "YOU", "ARE", "ALL", "NEW", "ONE", "TWO", "NO", "ON", "IN", "IS", "IT",
-                    "OF", "OR", "TO", "WE", "HE", "ME", "MY", "BE", "BY", "DO", "GO", "IF", "SO", "UP", "AT", "AS", "AN", "A", "I"}  # fmt: skip
+_SYMBOLS = {
+    "&": " and ", "+": " plus ", "=": " equals ", "@": " at ", "#": " number ", "/": " slash ",
+    "%": " percent ", "©": " copyright ", "±": " plus or minus ", "×": " times ", "÷": " divided by ",
+    "<": " less than ", ">": " greater than ",
+}  # fmt: skip
+_SPOKEN_CAPITALS = {
+    "A", "AIDS", "ALL", "AN", "AND", "ARE", "AS", "AT", "BE", "BY", "DO", "FOR", "GO", "HE", "I", "IF",
+    "IN", "IS", "IT", "JSON", "LASER", "ME", "MY", "NASA", "NATO", "NEW", "NO", "NOT", "OF", "OK", "ON",
+    "ONE", "OPEC", "OR", "PIN", "RADAR", "RAM", "ROM", "SIM", "SO", "THE", "TO", "TWO", "UNESCO", "UNICEF",
+    "UP", "WE", "YAML", "YOU",
+}  # fmt: skip
 _ROMAN = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100}
 _NUMBER = r"\d+(?:,\d{3})*(?:\.\d+)?"
 Rule = tuple["re.Pattern[str]", Callable[["re.Match[str]"], str]]
@@ -83,8 +94,8 @@ def _money(m: re.Match[str]) -> str:
         return f"{decimal(amount)} {scale.strip()} {unit if unit == 'yen' else unit + 's'}"
     whole, _, fraction = amount.partition(".")
     words = []
-    if int(whole) or not fraction:
-        words.append(f"{cardinal(int(whole))} {unit if int(whole) == 1 or unit == 'yen' else unit + 's'}")
+    if whole.strip("0") or not fraction:
+        words.append(f"{decimal(whole)} {unit if whole == '1' or unit == 'yen' else unit + 's'}")
     cents = int((fraction + "0")[:2]) if fraction else 0
     if cents:
         plural = {"penny": "pence"}.get(small, small + "s")
