@@ -70,6 +70,8 @@ class BlobStore:
         Args:
             source: Read to its end; not closed.
             observers: Called with each piece of the content, in order; what they raise ends it.
+            inspect: Called before the blob gets its name, with a seekable copy of the content and what would
+                be stored; what it raises ends it. For formats that are read from their end.
             inspect: Called with the finished content, seekable, read back from the file (and through its key)
                 before the file gets its name; what it raises ends it and leaves nothing.
 
@@ -329,6 +331,11 @@ class BlobStore:
             raise IntegrityError(f'blob "{_short(digest)}" is not what was stored', hint="vlm audit")
         self._checked[digest] = looks
         file.seek(0)
+
+
+def _content(file: BinaryIO, key: DataKey | None) -> BinaryIO:
+    """Return what a blob's open file holds: itself, or the view of what is sealed in it."""
+    return file if key is None else io.BufferedReader(SealedReader(file, key))
 
 
 def _pieces(source: BinaryIO) -> Iterator[bytes]:

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from lifecycle.vault.anchor import AnchorFile
 from lifecycle.vault.blobs import BlobStore
 from lifecycle.vault.failpoints import arm_from
 from lifecycle.vault.files import make_private
 from lifecycle.vault.keys import FileKeyHolder, KeyStore
+from lifecycle.vault.ledger import Ledger
+from lifecycle.vault.signing import Signing
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,9 @@ class Vault:
 
     blobs: BlobStore
     keys: KeyStore
+    signing: Signing
+    anchor: AnchorFile
+    ledger: Ledger
 
 
 def open_vault(
@@ -53,4 +59,12 @@ def open_vault(
         clock=clock,
     )
     store.create()
-    return Vault(blobs=BlobStore(home / "blobs", random_bytes=random_bytes), keys=store)
+    signing = Signing(folder / "signing", random_bytes=random_bytes)
+    signing.create()
+    return Vault(
+        blobs=BlobStore(home / "blobs", random_bytes=random_bytes),
+        keys=store,
+        signing=signing,
+        anchor=AnchorFile(folder / "anchor.json", signing),
+        ledger=Ledger(folder / "ledger.jsonl", signing, clock=clock),
+    )
