@@ -14,9 +14,12 @@ from lifecycle.formats.source import memory
 from lifecycle.formats.zips import Zip
 
 _CALL = re.compile(
-    r"(?<![\w.])(?:torch\.([A-Za-z_]\w{0,100})|ops\.([A-Za-z_]\w{0,60})\.([A-Za-z_]\w{0,100}))\("
+    r"(?<![\w.])(?:torch\s{0,9}\.\s{0,9}([A-Za-z_]\w{0,100})"
+    r"|ops\s{0,9}\.\s{0,9}([A-Za-z_]\w{0,60})\s{0,9}\.\s{0,9}([A-Za-z_]\w{0,100}))\s{0,9}\("
 )
-_FILE_OPERATORS: Final = frozenset({"aten::from_file", "aten::save", "aten::load", "prim::FileCheck"})
+_FILES = re.compile(r"\b(from_file|save)\b")
+"""Operators that touch files; the bare word is enough, since code can give a function another name."""
+
 _OWN_NAMESPACES: Final = frozenset({"aten", "prim", "prims", "quantized", "torch", "inductor", "_quantized"})
 _MAX_CODE: Final = 64 * limits.MIB
 
@@ -77,8 +80,10 @@ def operators_in(container: Zip, folder: str) -> list[str]:
         total += member.size
         if total > _MAX_CODE:
             raise Unread("holds more code than can be looked at")
-        for plain, space, operator in _CALL.findall(container.text(name, _MAX_CODE)):
+        code = container.text(name, _MAX_CODE)
+        for plain, space, operator in _CALL.findall(code):
             found.add(f"aten::{plain}" if plain else f"{space}::{operator}")
+        found.update(f"aten::{word}" for word in _FILES.findall(code))
     if len(found) > 10_000:
         raise Unread("names more operators than can be looked at")
     return sorted(found)
@@ -109,7 +114,7 @@ def _operator_findings(operators: list[str]) -> list[Finding]:
     findings = [
         Finding("danger", "file_operator", f"uses {name}, which reads or writes files when it runs")
         for name in operators
-        if name in _FILE_OPERATORS
+        if name in ("aten::from_file", "aten::save")
     ]
     foreign = sorted({name.partition("::")[0] for name in operators} - _OWN_NAMESPACES)
     if foreign:
