@@ -32,7 +32,8 @@ class Receipt:
         plan_digest: `sha256:` of the plan that was shown before the question.
         ledger_entry: The erasure ledger's committed entry, so that this file alone can replay it.
         checkpoint: A signed checkpoint of the trail that covers the purge; two receipts can show a fork.
-        epochs: "destroyed" and "current" key epochs, by id.
+        epochs: "destroyed" and "current" key epochs, by number.
+        public_keys: Raw public keys (hexadecimal) that signed the two, by purpose: "ledger", "checkpoint".
     """
 
     purge_uid: str
@@ -48,6 +49,7 @@ class Receipt:
     ledger_entry: Mapping[str, Json]
     checkpoint: Mapping[str, Json]
     epochs: Mapping[str, Json] = field(default_factory=dict)
+    public_keys: Mapping[str, str] = field(default_factory=dict)
     tool: str = ""
     validator: str = "a fresh process of the same program on the same machine"
 
@@ -75,6 +77,7 @@ def statement(receipt: Receipt) -> dict[str, Json]:
         "epochs": dict(receipt.epochs),
         "ledger_entry": dict(receipt.ledger_entry),
         "checkpoint": dict(receipt.checkpoint),
+        "public_keys": dict(receipt.public_keys),
         "tool": receipt.tool,
     }
     return {
@@ -92,13 +95,15 @@ def statement(receipt: Receipt) -> dict[str, Json]:
 
 def wording(receipt: Receipt) -> str:
     """Return the one sentence that the result is worth; it never promises more."""
+    erased = receipt.verb is PurgeVerb.ERASE
     what = "the recordings and what was made from them"
-    if receipt.verb is PurgeVerb.ERASE:
+    if erased:
         what = "the voice, its recordings and what was made from them"
     if receipt.result in NOTHING_LEFT_OPEN:
+        plain = " (its model was not sealed: a copy of VLM_HOME from before still holds it)" if erased else ""
         return (
-            f"{what}: destroyed, provided no copy of VLM_KEYS from before {receipt.destroyed_at} exists "
-            "and freed blocks of this disk are not read"
+            f"{what}: destroyed, provided no copy of VLM_KEYS from before {receipt.destroyed_at[:19]}Z exists "
+            f"and freed blocks of this disk are not read{plain}"
         )
     bad = sum(1 for node in receipt.nodes if node.state.in_scope and node.state not in NOTHING_LEFT_OPEN)
     return f"{what}: not all destroyed or not all looked at again; {bad} places are {receipt.result.value}"
@@ -142,6 +147,7 @@ def _read(data: Mapping[str, object]) -> Receipt:
         ledger_entry=dict(body["ledger_entry"]),
         checkpoint=dict(body["checkpoint"]),
         epochs=dict(body["epochs"]),
+        public_keys={str(purpose): str(key) for purpose, key in body["public_keys"].items()},
         tool=str(body["tool"]),
         validator=str(body["validator"]),
     )

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lifecycle.domain.errors import Busy, Held, IntegrityError, Refused
@@ -15,9 +14,7 @@ from lifecycle.domain.failpoints import hit
 from lifecycle.domain.purges import Purge, PurgeState
 from lifecycle.domain.states import Move, moved
 from lifecycle.domain.voices import State, Voice
-from lifecycle.erasure.graph import NOTHING_LEFT_OPEN, Node, NodeState, exit_code
 from lifecycle.erasure.plan import Plan, PurgeVerb
-from lifecycle.erasure.receipt import Receipt, counts, wording
 from lifecycle.registry.outbox import Promise
 from lifecycle.registry.queries.purges import Forgotten
 from lifecycle.services.guard import refuse_held, refuse_while_purged
@@ -30,8 +27,10 @@ from lifecycle.services.purge_journal import (
     write_journal,
 )
 from lifecycle.services.purge_preview import Preview, PurgeRequest, preview
-from lifecycle.services.purge_steps import STEPS, run_steps
+from lifecycle.services.purge_result import Purged
+from lifecycle.services.purge_steps import STEPS, ledger_ids, run_steps
 from lifecycle.services.trail import seal_checkpoint
+from lifecycle.vault.ledger import EntryKind
 
 if TYPE_CHECKING:
     from lifecycle.bootstrap import Rooms
@@ -46,71 +45,6 @@ __all__ = [
     "resume_all",
     "resume_open",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Purged:
-    """What a purge did, with its receipt."""
-
-    voice: str
-    plan: Plan
-    receipt: Receipt
-    certificate: Path
-    page: Path
-
-    @property
-    def exit_code(self) -> int:
-        """0, or 9 where something in scope is PENDING or UNVERIFIABLE."""
-        return exit_code(self.receipt.nodes)
-
-    def to_json(self) -> Mapping[str, object]:
-        """Return the result for programs."""
-        nodes = self.receipt.nodes
-        return {
-            "voice": self.voice,
-            "state": "erased" if self.plan.verb is PurgeVerb.ERASE else "retired",
-            "purged": True,
-            "purge": self.receipt.purge_uid,
-            "result": self.receipt.result.value,
-            "wording": wording(self.receipt),
-            "mute": self.plan.mutes,
-            "destroyed": dict(self.plan.counts()),
-            "places": counts(nodes),
-            "open": [node.to_json() for node in _open_nodes(nodes)],
-            "retained": [node.to_json() for node in nodes if node.state is NodeState.RETAINED],
-            "not_covered": [node.what for node in nodes if node.state is NodeState.NOT_COVERED],
-            "certificate": str(self.certificate),
-            "page": str(self.page),
-        }
-
-    def lines(self, *, verbose: bool = False) -> list[str]:
-        """Return the result for people, the answer first."""
-        erased = self.plan.verb is PurgeVerb.ERASE
-        lines = [f"{'erased' if erased else 'retired'} {self.voice}. {wording(self.receipt)}"]
-        lines += [
-            f"  {node.state.value}: {node.kind} {node.what}: {node.check}"
-            for node in _open_nodes(self.receipt.nodes)
-        ]
-        models = [n for n in self.receipt.nodes if n.state is NodeState.RETAINED and n.basis == "policy"]
-        if models:
-            lines.append(
-                f"  model: KEPT ({len(models)} files), and it can still speak; to remove it too: vlm erase {self.voice}"
-            )
-        for node in self.receipt.nodes:
-            if node.state is NodeState.RETAINED and node.basis != "policy":
-                until = f" until {node.until[:10]}" if node.until else ""
-                lines.append(f"  {node.kind}: KEPT{until} ({node.basis})")
-        missed = [node.what for node in self.receipt.nodes if node.state is NodeState.NOT_COVERED]
-        lines.append("  not reached: " + "; ".join(missed))
-        if verbose:
-            lines.append(f"  places: {counts(self.receipt.nodes)}; epochs: {dict(self.receipt.epochs)}")
-        lines.append(f"certificate: {self.certificate}")
-        lines.append(f"  check it anywhere: vlm certificate verify {self.certificate}")
-        return lines
-
-
-def _open_nodes(nodes: tuple[Node, ...]) -> list[Node]:
-    return [node for node in nodes if node.state.in_scope and node.state not in NOTHING_LEFT_OPEN]
 
 
 def purge(planned: Preview, *, rooms: Rooms) -> Purged:
@@ -229,7 +163,7 @@ def _begin(planned: Preview, *, rooms: Rooms) -> Purge:
         uow.purges.add(begun)
         uow.commit()
     hit("purge.after_plan")
-    rooms.vault.ledger.planned(begun.uid, plan_digest=begun.plan_digest, voice_uid=plan.voice_uid)
+    rooms.vault.ledger.append(EntryKind.PLANNED, begun.uid, ids=ledger_ids(plan, digest=begun.plan_digest))
     hit("purge.after_ledger_planned")
     return begun
 
@@ -273,7 +207,12 @@ def _commit(begun: Purge, planned: Preview, *, rooms: Rooms) -> Purge:
                 "purge.committed",
                 voice_uid=voice.uid,
                 ids={"purge": begun.uid},
-                details={"plan": begun.plan_digest, "basis": plan.basis, "request": planned.request.request},
+                details={
+                    "plan": begun.plan_digest,
+                    "basis": plan.basis,
+                    "request": planned.request.request,
+                    "before": voice.state.value,
+                },
             )
             hit("purge.before_commit")
             uow.commit()
@@ -290,7 +229,7 @@ def _abort(planned: Purge, *, rooms: Rooms) -> None:
         uow.purges.move(planned, PurgeState.ABORTED, at=rooms.clock())
         uow.trail.append("purge.aborted", voice_uid=planned.voice_uid, ids={"purge": planned.uid})
         uow.commit()
-    rooms.vault.ledger.aborted(planned.uid)
+    rooms.vault.ledger.append(EntryKind.ABORTED, planned.uid, ids={"voice": planned.voice_uid})
     drop_journal(journal_path(rooms.settings.keys, rooms.installation, planned.uid))
     seal_checkpoint(rooms=rooms)
 

@@ -185,7 +185,7 @@ def preview(request: PurgeRequest, *, rooms: Rooms) -> Preview:
         voice=voice,
         pseudonyms=tuple(person.pseudonym for person in people if person is not None),
         originals=tuple(find_originals(voice, artifacts, rooms=rooms)),
-        missed=not_covered(rooms),
+        missed=not_covered(request.verb, rooms=rooms),
         seconds=sum(float(s) for s in seconds if isinstance(s, int | float)) or None,
     )
 
@@ -214,8 +214,10 @@ def _scope(voice: Voice, artifacts: Sequence[Artifact], *, uow: UnitOfWork) -> S
     )
 
 
-def not_covered(rooms: Rooms) -> tuple[Node, ...]:
+def not_covered(verb: PurgeVerb, *, rooms: Rooms) -> tuple[Node, ...]:
     """Return the places that no purge of this installation reaches, by name."""
+    # Models lie plain, so that no key protects a copy of them.
+    others = ("copies of the registry made before, which hold the model",) if verb is PurgeVerb.ERASE else ()
     try:
         mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -224,4 +226,4 @@ def not_covered(rooms: Rooms) -> tuple[Node, ...]:
         ("the registry", rooms.settings.home.resolve()),
         ("the key folder", rooms.settings.keys.resolve()),
     )
-    return uncovered(folders, mountinfo=mounts, exists=os.path.lexists, new_uid=rooms.new_uid)
+    return uncovered(folders, mountinfo=mounts, exists=os.path.lexists, new_uid=rooms.new_uid, others=others)

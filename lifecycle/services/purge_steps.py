@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,52 +11,26 @@ from lifecycle.domain.canonical import Json
 from lifecycle.domain.errors import Busy, IntegrityError
 from lifecycle.domain.failpoints import hit
 from lifecycle.domain.purges import Purge, PurgeState
-from lifecycle.erasure.graph import NOTHING_LEFT_OPEN, Node, NodeState
-from lifecycle.erasure.plan import Plan, PurgeVerb, node_from_json
+from lifecycle.erasure.graph import NOTHING_LEFT_OPEN
+from lifecycle.erasure.plan import Plan, node_from_json
 from lifecycle.erasure.receipt import Receipt, rfc3339
-from lifecycle.registry.queries.purges import Forgotten
+from lifecycle.services.jobs import clear_dead, strays
 from lifecycle.services.originals import remove_original
-from lifecycle.services.purge_check import Places, look_again
+from lifecycle.services.purge_check import look_again
 from lifecycle.services.purge_journal import Journal
+from lifecycle.services.purge_nodes import Result, Work, nodes_around, places_of, stored_nodes
 from lifecycle.services.purge_preview import not_covered
 from lifecycle.services.receipts import Written, write_receipt
 from lifecycle.services.trail import seal_checkpoint
+from lifecycle.vault.ledger import EntryKind
 
 if TYPE_CHECKING:
     from lifecycle.bootstrap import Rooms
     from lifecycle.registry.outbox import Promise
-    from lifecycle.registry.queries.jobs import Job
 
 # In this order: nothing is destroyed before the ledger says so, originals are compared while their
 # fingerprint key lives, and keys die before rows so that a crash leaves what still tells where to look.
 STEPS = ("ledger", "originals", "work", "blobs", "keys", "rows", "vacuum", "verify", "receipt")
-
-Result = Mapping[str, object]
-
-
-@dataclass(frozen=True)
-class Work:
-    """One purge on its way."""
-
-    purge: Purge
-    plan: Plan
-    journal: Journal
-    rooms: Rooms
-
-    def results(self) -> dict[str, Result]:
-        """Return what came of each step so far."""
-        with self.rooms.registry.read() as uow:
-            return {each.action: each.payload for each in uow.outbox.of(self.purge.uid) if each.done}
-
-    @property
-    def forgotten(self) -> Forgotten:
-        """What the registry must no longer know."""
-        return Forgotten(
-            voice_uid=self.plan.voice_uid,
-            artifacts=[target.artifact_uid for target in self.plan.targets],
-            leaving=self.plan.leaving,
-            erased=self.plan.verb is PurgeVerb.ERASE,
-        )
 
 
 def run_steps(purge: Purge, journal: Journal, *, rooms: Rooms) -> Written:
@@ -93,11 +65,27 @@ def _tick(work: Work, promise: Promise, result: Result | None = None) -> None:
 
 def _ledger(work: Work, promise: Promise) -> None:
     step = work.rooms.progress.step("ledger")
-    entry = work.rooms.vault.ledger.committed(work.purge.uid)
+    entry = work.rooms.vault.ledger.append(
+        EntryKind.COMMITTED, work.purge.uid, ids=ledger_ids(work.plan, digest=work.purge.plan_digest)
+    )
     hit("purge.after_ledger_committed")
-    _tick(work, promise, {"entry": entry})
+    _tick(work, promise, {"entry": dict(entry.record)})
     step.done("written before anything is destroyed")
     hit("purge.after_ledger")
+
+
+def ledger_ids(plan: Plan, *, digest: str) -> dict[str, Json]:
+    """Return what an old backup needs to be brought up to date: random ids and digests of ciphertext only."""
+    return {
+        "verb": plan.verb.value,
+        "voice": plan.voice_uid,
+        "subjects": list(plan.subject_uids),
+        "leaving": list(plan.leaving),
+        "keys": sorted(plan.keys),
+        "artifacts": sorted(target.artifact_uid for target in plan.targets),
+        "blobs": sorted(str(target.digest) for target in plan.targets if target.remove_blob),
+        "plan": digest,
+    }
 
 
 def _originals(work: Work, promise: Promise) -> None:
@@ -123,31 +111,12 @@ def _work(work: Work, promise: Promise) -> None:
     look afterwards says that it was still there.
     """
     work.rooms.vault.blobs.clean_stray()
-    root = work.rooms.settings.home / "work"
-    with work.rooms.registry.read() as uow:
-        living = {job.uid for job in uow.jobs.open() if _runs(job)}
-    for folder in sorted(root.iterdir()) if root.is_dir() else []:
-        if folder.is_dir() and not folder.is_symlink() and folder.name not in living:
-            shutil.rmtree(folder, ignore_errors=True)
+    clear_dead(work.rooms)
+    for stray in strays(work.rooms):
+        if stray.is_dir() and not stray.is_symlink():
+            shutil.rmtree(stray, ignore_errors=True)
     _tick(work, promise)
     hit("purge.after_work")
-
-
-def _runs(job: Job) -> bool:
-    """Whether the process of a job lives; a process of an earlier start of the machine does not."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        boot = job.boot_id
-    if job.boot_id != boot:
-        return False
-    try:
-        os.kill(job.pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _blobs(work: Work, promise: Promise) -> None:
@@ -219,10 +188,10 @@ def _verify(work: Work, promise: Promise) -> None:
     epochs = results["keys"]["epochs"]
     destroyed = epochs["destroyed"] if isinstance(epochs, dict) else []
     epoch_nodes = {work.rooms.new_uid(): int(number) for number in destroyed}
-    seen = look_again(_places(work, epoch_nodes))
+    seen = look_again(places_of(work, epoch_nodes))
     now = work.rooms.clock()
-    nodes = [*_stored(work, seen), *_around(work, seen, results, epoch_nodes), *work.plan.kept]
-    nodes += not_covered(work.rooms)
+    nodes = [*stored_nodes(work, seen), *nodes_around(work, seen, results, epoch_nodes), *work.plan.kept]
+    nodes += not_covered(work.plan.verb, rooms=work.rooms)
     hit("purge.before_verify_commit")
     with work.rooms.registry.write() as uow:
         uow.trail.append("purge.verified", voice_uid=work.plan.voice_uid, ids={"purge": work.purge.uid})
@@ -232,84 +201,6 @@ def _verify(work: Work, promise: Promise) -> None:
     n_good = sum(1 for state, _ in seen.values() if state in NOTHING_LEFT_OPEN)
     step.done(f"{n_good} of {len(seen)} places looked at again by a fresh process")
     hit("purge.after_verify")
-
-
-def _places(work: Work, epoch_nodes: Mapping[str, int]) -> Places:
-    plan, home = work.plan, work.rooms.settings.home
-    holder = work.rooms.vault.keys.holder.folder
-    targets = [target for target in plan.targets if target.remove_blob]
-    files = dict(work.journal.originals) if plan.remove_originals else {}
-    files |= {node: str(holder / f"epoch-{number:08d}.key") for node, number in epoch_nodes.items()}
-    return Places(
-        home=str(home),
-        blobs={target.node_uid: target.digest.hex for target in targets},
-        blob_keys={target.node_uid: target.key_id for target in targets if target.key_id},
-        keys={node: key for key, node in plan.keys.items()},
-        files=files,
-        work={work.journal.work: str(home / "work")},
-        rows={
-            work.journal.rows: {
-                "voice": plan.voice_uid,
-                "artifacts": list(work.forgotten.artifacts),
-                "leaving": list(plan.leaving),
-                "erased": work.forgotten.erased,
-            }
-        },
-        windows={work.journal.residue: list(work.journal.pieces)},
-    )
-
-
-Seen = Mapping[str, tuple[NodeState, str]]
-
-
-def _stored(work: Work, seen: Seen) -> list[Node]:
-    """Return the nodes of blobs and keys."""
-    plan = work.plan
-    nodes = [
-        Node(
-            target.node_uid,
-            "blob",
-            target.role.value,
-            *_how(seen[target.node_uid], "file removed, key destroyed" if target.key_id else "file removed"),
-            derived_from=plan.made_from.get(target.node_uid, ()),
-        )
-        for target in plan.targets
-        if target.remove_blob
-    ]
-    method = "wraps deleted, keys above them replaced"
-    return nodes + [Node(node, "key", "data key", *_how(seen[node], method)) for node in plan.keys.values()]
-
-
-def _around(
-    work: Work, seen: Seen, results: Mapping[str, Result], epoch_nodes: Mapping[str, int]
-) -> list[Node]:
-    """Return the nodes of epochs, originals, rows, database files and the work folder."""
-    journal = work.journal
-    nodes = [
-        Node(node, "key", "store key epoch", *_how(seen[node], "key file removed")) for node in epoch_nodes
-    ]
-    removed = results["originals"]["originals"]
-    changed = (
-        {node for node, how in removed.items() if how == "changed"} if isinstance(removed, dict) else set()
-    )
-    for node in journal.originals:
-        if not work.plan.remove_originals or node in changed:
-            basis = "its content is another now" if node in changed else "kept by the user"
-            nodes.append(Node(node, "original", "source", NodeState.RETAINED, basis=basis))
-        else:
-            nodes.append(Node(node, "original", "source", *_how(seen[node], "file removed at its path")))
-    residue = seen[journal.residue]
-    if results["keys"]["residue"]:
-        residue = (NodeState.PENDING, "pieces of destroyed wraps are still readable in keys.db")
-    method = "databases rewritten, logs emptied"
-    nodes.append(Node(journal.rows, "rows", "label", *_how(seen[journal.rows], "deleted")))
-    nodes.append(Node(journal.residue, "residue", "label", *_how(residue, method)))
-    nodes.append(Node(journal.work, "work", "source", *_how(seen[journal.work], "folders emptied")))
-    return nodes
-
-
-def _how(seen: tuple[NodeState, str], method: str) -> tuple[NodeState, str, str]:
-    return seen[0], method, seen[1]
 
 
 def _receipt_step(work: Work, promise: Promise) -> None:
@@ -351,6 +242,9 @@ def _receipt(work: Work, *, checkpoint: Mapping[str, Json] | None = None) -> Rec
         ledger_entry=dict(entry) if isinstance(entry, dict) else {},
         checkpoint=checkpoint,
         epochs=dict(epochs) if isinstance(epochs, dict) else {},
+        public_keys={
+            purpose: work.rooms.vault.signing.public(purpose).hex() for purpose in ("ledger", "checkpoint")
+        },
         tool=tool(),
     )
 
