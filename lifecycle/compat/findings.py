@@ -24,6 +24,10 @@ _GONE: Mapping[str, tuple[tuple[int, int], str]] = {
 }
 
 
+#: Where the names come from that the restricted loader builds by itself.
+_PLAIN = ("torch.", "collections.", "_codecs.", "builtins.")
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """One thing that is known.
@@ -44,7 +48,7 @@ def findings(kind: str, facts: Mapping[str, object], torch: str) -> tuple[Known,
 
     Args:
         kind: What `inspect` called the file.
-        facts: What `inspect` recorded: "operators", "classes", "dtypes" are looked at where they are there.
+        facts: What `inspect` recorded: "ops", "globals" and "dtype" are looked at where they are there.
         torch: Public version, such as "2.13.0".
     """
     found = [*_removed_operators(facts, torch), *_default_load(kind, facts, torch), *_half(facts, torch)]
@@ -93,7 +97,7 @@ def _names(facts: Mapping[str, object], key: str) -> Sequence[str]:
 
 def _removed_operators(facts: Mapping[str, object], torch: str) -> list[Known]:
     found = []
-    for operator in _names(facts, "operators"):
+    for operator in _names(facts, "ops"):
         gone = _GONE.get(operator)
         if gone is not None and minor_of(torch) >= gone[0]:
             since = "{}.{}".format(*gone[0])
@@ -102,22 +106,20 @@ def _removed_operators(facts: Mapping[str, object], torch: str) -> list[Known]:
 
 
 def _default_load(kind: str, facts: Mapping[str, object], torch: str) -> list[Known]:
-    classes = [*_names(facts, "classes"), *(["utils.HParams"] if kind == "gpt-sovits-sovits" else [])]
-    if not classes or minor_of(torch) < (2, 6):
+    """Classes of other packages in a pickle: the restricted loader refuses them, and is the default since 2.6."""
+    if kind in {"torchscript", "pt2", "onnx"}:
         return []
-    named = ", ".join(sorted(set(classes))[:3])
-    return [
-        Known(
-            "weights-only",
-            f"torch.load refuses it by default since 2.6, because the pickle holds {named}",
-            breaks=True,
-        )
-    ]
+    foreign = [name for name in _names(facts, "globals") if not name.startswith(_PLAIN)]
+    if not foreign:
+        return []
+    named = ", ".join(foreign[:3])
+    default = ", which is its default since 2.6" if minor_of(torch) >= (2, 6) else ""
+    return [Known("weights-only", f"torch.load with weights_only=True{default} refuses {named}", breaks=True)]
 
 
 def _half(facts: Mapping[str, object], torch: str) -> list[Known]:
     release = release_of(torch)
-    if release is None or release.half_on_cpu or "F16" not in _names(facts, "dtypes"):
+    if release is None or release.half_on_cpu or facts.get("dtype") != "fp16":
         return []
     return [
         Known("half-on-cpu", f"torch {torch} cannot run half precision on a CPU; it has to be widened first")

@@ -12,7 +12,7 @@ from lifecycle.domain.errors import Mute, Refused, Unavailable
 from lifecycle.domain.voices import CLASS_OF_ROLE, Artifact, Role
 from lifecycle.runtimes.model import Runtime
 from lifecycle.runtimes.worker import WorkerCrashed, WorkerFailure
-from lifecycle.services.guard import check_use
+from lifecycle.services.guard import check_generation, check_use, generations
 from lifecycle.services.trial import Material, content_of, damage_of, material_of, speak
 from lifecycle.verification.golden import SEED, SENTENCES, Golden, Made
 from lifecycle.verification.plan import Way
@@ -60,8 +60,8 @@ def record(name: str, *, torch: str | None = None, rooms: Rooms, dry_run: bool =
     """
     with rooms.registry.read() as uow:
         voice = uow.voices.get(name)
-        check_use(voice, "golden record", uow=uow, now=rooms.clock())
-        material = material_of(voice, uow)
+        check_use(voice, "record a golden", uow=uow, now=rooms.clock())
+        material, before = material_of(voice, uow), generations(voice, uow=uow)
     _must_speak(material)
     spec = torch or rooms.settings.default_torch
     runtime = rooms.runtimes.find(spec)
@@ -77,22 +77,27 @@ def record(name: str, *, torch: str | None = None, rooms: Rooms, dry_run: bool =
         content = golden.to_bytes()
     except ValueError as error:
         raise Refused(f'"{name}" speaks no speech, so no golden was recorded: {error}') from None
-    artifact = _keep(material, runtime, content, golden, rooms)
+    artifact = _keep(material, content, golden, before=before, rooms=rooms)
     return Recorded(
         name, runtime.torch, runtime.build, len(golden.sentences), artifact.size_bytes, created=True
     )
 
 
 def record_if_possible(name: str, *, rooms: Rooms) -> Recorded | None:
-    """Record a golden where the voice can be spoken and the default runtime is here; else None: it is pending."""
+    """Record a golden where the voice can be spoken and may be, and the default runtime is here; else None."""
     with rooms.registry.read() as uow:
-        material = material_of(uow.voices.get(name), uow)
+        voice = uow.voices.get(name)
+        material = material_of(voice, uow)
     here = (
         rooms.runtimes.find(rooms.settings.default_torch) is not None and rooms.runtimes.sandbox is not None
     )
     if material.subject.way is not Way.SPEAK or material.subject.speaker is None or not here:
         return None
-    return record(name, rooms=rooms)
+    try:
+        return record(name, rooms=rooms)
+    except Refused as error:
+        rooms.progress.step("golden").done(f"pending: {error.message}")
+        return None
 
 
 def described(name: str, *, rooms: Rooms) -> Mapping[str, object] | None:
@@ -156,7 +161,9 @@ def _spoken(material: Material, runtime: Runtime, rooms: Rooms) -> Golden:
     return Golden(made, embedding, spoken)
 
 
-def _keep(material: Material, runtime: Runtime, content: bytes, golden: Golden, rooms: Rooms) -> Artifact:
+def _keep(
+    material: Material, content: bytes, golden: Golden, *, before: dict[str, int], rooms: Rooms
+) -> Artifact:
     """Seal the golden and write its row; if the voice was purged meanwhile, nothing of it stays."""
     speaker = material.subject.speaker
     assert speaker is not None
@@ -180,14 +187,19 @@ def _keep(material: Material, runtime: Runtime, content: bytes, golden: Golden, 
     try:
         with rooms.registry.write() as uow:
             voice = uow.voices.get(material.voice.name)
-            check_use(voice, "golden record", uow=uow, now=rooms.clock())
+            check_use(voice, "record a golden", uow=uow, now=rooms.clock())
+            check_generation(before, uow=uow)
             _must_speak(material_of(voice, uow))
             uow.voices.add_artifact(voice.uid, artifact)
             uow.trail.append(
                 "golden",
                 voice_uid=voice.uid,
                 ids={"version": material.version.uid, "artifact": artifact.uid},
-                details={"torch": runtime.torch, "build": runtime.build, "engine": golden.made.engine_hash},
+                details={
+                    "torch": golden.made.torch,
+                    "build": golden.made.build,
+                    "engine": golden.made.engine_hash,
+                },
             )
             uow.commit()
     except BaseException:

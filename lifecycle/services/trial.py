@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from lifecycle.registry.unit_of_work import UnitOfWork
 
 _MAX_SPEAKER_BYTES = 64 << 20
+_STYLE = re.compile(r"\[\d{0,2}m")
+_GLOBAL = re.compile(r"Unsupported (?:global: (?:GLOBAL )?|class )([\w.]{1,100})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +159,11 @@ def _compare(artifact: Artifact, loaded: object, rooms: Rooms) -> str | None:
 
 def _first_sentence(message: str) -> str:
     """Cut torch's long explanations to what is wrong."""
-    text = " ".join(message.split())
-    for end in (". This file can", ". In PyTorch", ". Please", "\n"):
+    text = _STYLE.sub("", " ".join(message.split()))
+    refused = _GLOBAL.search(text)
+    if refused is not None:
+        return f"torch.load refuses {refused.group(1)}"
+    for end in (". This file can", ". In PyTorch", ". Please", ". Could not find"):
         text = text.partition(end)[0]
     return text if len(text) <= 200 else text[:199] + "…"
 

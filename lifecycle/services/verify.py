@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from lifecycle.bootstrap import Rooms
 from lifecycle.compat.findings import findings
@@ -26,6 +27,9 @@ from lifecycle.services.trial import (
 from lifecycle.verification.compare import Comparison, blame, compare
 from lifecycle.verification.golden import SENTENCES, Golden
 from lifecycle.verification.plan import Way, Where, inputs_hash
+
+if TYPE_CHECKING:
+    from lifecycle.registry.unit_of_work import UnitOfWork
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 _WORST = (Verdict.WORKS, Verdict.NOT_CHECKED, Verdict.DIFFERS, Verdict.BROKEN, Verdict.CRASHED)
@@ -323,14 +327,14 @@ class Bench:
 _NO_FENCE = "neither bubblewrap nor Landlock works here, so its files were not opened"
 
 
-def _refusal(voice: Voice, material: Material, uow: object, rooms: Rooms) -> Outcome | None:
+def _refusal(voice: Voice, material: Material, uow: UnitOfWork, rooms: Rooms) -> Outcome | None:
     """Say why a voice may not or cannot speak, before anything is opened."""
     if voice.mute or (material.subject.way is Way.SPEAK and material.subject.speaker is None):
         return Outcome(
             Verdict.NOT_CHECKED, "conditioning was purged" if voice.mute else "it has no speaker file"
         )
     try:
-        check_use(voice, "verify", uow=uow, now=rooms.clock())
+        check_use(voice, "be verified", uow=uow, now=rooms.clock())
     except Refused as error:
         return Outcome(Verdict.NOT_CHECKED, error.message)
     return None

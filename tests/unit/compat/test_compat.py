@@ -33,24 +33,33 @@ def test_python_3_11_runs_every_release_that_is_known():
     ],
 )
 def test_an_operator_that_a_release_removed_is_named(torch, operators, gone):
-    known = findings("torchscript", {"operators": operators}, torch)
+    known = findings("torchscript", {"ops": operators}, torch)
 
     assert bool(known) is gone
     assert all(one.breaks and operators[0] in one.message for one in known)
 
 
-def test_a_pickle_with_a_class_is_refused_by_default_since_2_6():
-    facts = {"classes": ["utils.HParams"]}
+def test_a_class_of_another_package_in_a_pickle_is_named():
+    facts = {"globals": ["collections.OrderedDict", "torch.FloatStorage", "utils.HParams"]}
 
-    assert findings("gpt-sovits-sovits", facts, "2.5.1") == ()
-    assert findings("gpt-sovits-sovits", facts, "2.6.0")[0].code == "weights-only"
+    (before,) = findings("gpt-sovits-sovits", facts, "2.5.1")
+    (after,) = findings("gpt-sovits-sovits", facts, "2.6.0")
+
+    assert "utils.HParams" in before.message
+    assert "default" not in before.message
+    assert "default since 2.6" in after.message
+
+
+def test_a_pickle_of_tensors_alone_has_no_finding():
+    assert findings("torch-checkpoint", {"globals": ["torch._utils._rebuild_tensor_v2"]}, "2.15.0") == ()
 
 
 def test_half_precision_on_a_cpu_is_remarked_not_condemned():
-    (known,) = findings("safetensors", {"dtypes": ["F16"]}, "2.1.2")
+    (known,) = findings("safetensors", {"dtype": "fp16"}, "2.1.2")
 
     assert not known.breaks
-    assert findings("safetensors", {"dtypes": ["F16"]}, "2.3.1") == ()
+    assert findings("safetensors", {"dtype": "fp16"}, "2.3.1") == ()
+    assert findings("safetensors", {"dtype": "fp32"}, "2.1.2") == ()
 
 
 @pytest.mark.parametrize(
