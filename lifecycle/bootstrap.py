@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,15 +40,20 @@ class Rooms:
     clock: Clock = utc_now
     random_bytes: RandomBytes = os.urandom
     writable: bool = True
+    closing: list[Callable[[], None]] = field(default_factory=list)
 
     def new_uid(self) -> str:
         """Return a random 128-bit id as 32 hexadecimal digits."""
         return self.random_bytes(16).hex()
 
     def close(self) -> None:
-        """Stop warm workers and close both databases."""
-        self.runtimes.close()
-        self.registry.close()
+        """Do what was left for the end, stop warm workers and close the database."""
+        try:
+            while self.closing:
+                self.closing.pop()()
+        finally:
+            self.runtimes.close()
+            self.registry.close()
 
 
 def installation_of(home: Path) -> str:
@@ -77,11 +82,10 @@ def open_rooms(
     clock: Clock = utc_now,
     random_bytes: RandomBytes = os.urandom,
 ) -> Rooms:
-    """Open the registry, the vault and the runtimes of a home.
+    """Open the registry, the vault and the runtimes of a home; `services.session` also compares and recovers.
 
     Raises:
         NotFound: There is no registry in VLM_HOME.
-        IntegrityError: The registry is older than the anchor beside the keys (a rollback), and `writable`.
     """
     from lifecycle.registry.engine import Registry
     from lifecycle.runtimes.environments import Runtimes
@@ -89,7 +93,7 @@ def open_rooms(
 
     installation = installation_of(settings.home)
     vault = open_vault(settings.home, settings.keys, installation, random_bytes=random_bytes, clock=clock)
-    rooms = Rooms(
+    return Rooms(
         settings=settings,
         installation=installation,
         registry=Registry.open(
@@ -105,7 +109,3 @@ def open_rooms(
         random_bytes=random_bytes,
         writable=writable,
     )
-    from lifecycle.services.recovery import recover
-
-    recover(rooms)
-    return rooms

@@ -44,11 +44,11 @@ class Invocation:
             NotFound: There is no registry yet; the hint is `vlm init`.
             IntegrityError: The registry is older than the anchor beside the keys.
         """
-        from lifecycle.bootstrap import open_rooms
         from lifecycle.render.progress import TerminalProgress
+        from lifecycle.services.session import open_session
 
         progress = TerminalProgress(quiet=self.quiet or self.json)
-        rooms = open_rooms(self.settings(), writable=writable, progress=progress)
+        rooms = open_session(self.settings(), writable=writable, progress=progress)
         typer_context().call_on_close(rooms.close)
         return rooms
 

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from lifecycle.vault.seal import DataKey
 
 LOCK_SECONDS = 30.0
-MAX_DOCUMENT_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,7 @@ class Arrivals:
         key: DataKey | None = None,
         find: Find = lambda _content: None,
         look: Look = require_safe,
-        document: bool = False,
+        seen: Callable[[float], object] = lambda _amount: None,
     ) -> Arrived:
         """Read one file in.
 
@@ -98,13 +97,13 @@ class Arrivals:
             key: Seals it; None stores it plain, shared with every voice that has the same.
             find: Asked with the content's digest whether the voice holds it already.
             look: Raises for a file that may not stay; by default, what is unsafe or was not read.
-            document: The content is evidence of any format: only its size is checked.
+            seen: Told how many bytes of the content were read, piece by piece.
 
         Raises:
             NotFound, UnreadableFile, UnsafeArtifact: As `opened` and `look`; or it changed while it was read.
             Unavailable: There is no room.
         """
-        seen: list[Inspection] = []
+        found: list[Inspection] = []
         known: Artifact | None = None
         content: list[StoredBlob] = []
         with opened(path) as (file, size):
@@ -116,8 +115,8 @@ class Arrivals:
                     raise UnreadableFile(
                         f'"{shown(str(path))}" changed while it was read; nothing was stored'
                     )
-                seen.append(_document(path, size) if document else inspect(copy, name=path.name, size=size))
-                look(seen[-1], path.name)
+                found.append(inspect(copy, name=path.name, size=size))
+                look(found[-1], path.name)
                 held = find(stored.content_digest)
                 if held is not None and key is not None:
                     raise _Known(held)
@@ -126,9 +125,11 @@ class Arrivals:
                     self.stored_bytes += stored.size
 
             try:
-                stored = self._rooms.vault.blobs.put(file, key=key, inspect=judge)
-            except _Known as found:
-                known, stored = found.artifact, content[-1]
+                stored = self._rooms.vault.blobs.put(
+                    file, key=key, observers=(lambda piece: seen(len(piece)),), inspect=judge
+                )
+            except _Known as there:
+                known, stored = there.artifact, content[-1]
         return Arrived(
             path=path.absolute(),
             digest=known.digest if known is not None else stored.digest,
@@ -136,7 +137,7 @@ class Arrivals:
             size_bytes=known.size_bytes if known is not None else stored.size,
             content_bytes=stored.content_size,
             key_id=known.key_id if known is not None else key.id if key is not None else None,
-            inspection=seen[-1],
+            inspection=found[-1],
             known=known if known is not None else find(stored.content_digest),
             looks=before,
         )
@@ -170,7 +171,7 @@ def arrivals(rooms: Rooms) -> Iterator[Arrivals]:
     Raises:
         Busy: Another registration held the lock for half a minute.
     """
-    lock = rooms.settings.home / "work" / "arrivals.lock"
+    lock = rooms.settings.home / "arrivals.lock"
     with locked(lock, what="arriving files", seconds=LOCK_SECONDS):
         coming = Arrivals(rooms)
         try:
@@ -195,11 +196,3 @@ def _looks(file: BinaryIO) -> tuple[int, ...]:
 
 def _of(status: os.stat_result) -> tuple[int, ...]:
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-
-
-def _document(path: Path, size: int) -> Inspection:
-    if size == 0:
-        return Inspection("document", None, error=f'"{shown(path.name)}" is empty')
-    if size > MAX_DOCUMENT_BYTES:
-        return Inspection("document", None, error=f'"{shown(path.name)}" is too large for a document')
-    return Inspection("document", safe=True, summary="document")

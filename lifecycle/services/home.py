@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lifecycle.bootstrap import RandomBytes, installation_of, open_rooms
+from lifecycle.bootstrap import RandomBytes, installation_of
 from lifecycle.domain.errors import NotFound, Unavailable, UsageError
+from lifecycle.services.session import open_session
 from lifecycle.settings import HERE, Settings
 
 FOLDERS = ("blobs", "work", "certificates", "logs")
@@ -67,8 +68,14 @@ def initialise(
         _make(home, settings.keys / installation, installation, created=created, here=here is not None)
     except OSError as error:
         raise Unavailable(f'the registry could not be made in "{home}": {error.strerror}') from None
-    rooms = open_rooms(replace(settings, home=home), random_bytes=random_bytes)
-    rooms.close()
+    rooms = open_session(replace(settings, home=home), random_bytes=random_bytes)
+    try:
+        if created:
+            with rooms.registry.write() as uow:
+                uow.trail.append("init")
+                uow.commit()
+    finally:
+        rooms.close()
     return result
 
 

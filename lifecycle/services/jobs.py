@@ -51,7 +51,7 @@ def strays(rooms: Rooms) -> list[Path]:
     with rooms.registry.read() as uow:
         known = {job.uid for job in uow.jobs.open()}
     here = sorted(root.iterdir()) if root.is_dir() else []
-    return [entry for entry in here if entry.name not in known and not entry.name.endswith(".lock")]
+    return [entry for entry in here if entry.name not in known]
 
 
 def boot_id() -> str:
