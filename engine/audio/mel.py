@@ -132,9 +132,7 @@ def hann(spec: MelSpec) -> NDArray[np.float64]:
 @lru_cache(maxsize=32)
 def mel_bank(spec: MelSpec) -> NDArray[np.float64]:
     """Triangular filters (n_mels, n_fft // 2 + 1)."""
-    to_mel, to_hz = (_slaney_mel, _slaney_hz) if spec.scale == "slaney" else (_htk_mel, _htk_hz)
-    low, high = to_mel(np.array([spec.fmin, spec.fmax]))
-    edges = to_hz(np.linspace(low, high, spec.n_mels + 2))
+    edges = band_edges(spec)
     bins = np.arange(spec.n_fft // 2 + 1) * (spec.rate / spec.n_fft)
     rising = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     falling = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
@@ -143,6 +141,13 @@ def mel_bank(spec: MelSpec) -> NDArray[np.float64]:
         bank *= (2.0 / (edges[2:] - edges[:-2]))[:, None]
     bank.flags.writeable = False
     return bank
+
+
+def band_edges(spec: MelSpec) -> NDArray[np.float64]:
+    """Corners of the triangles in Hz (n_mels + 2,): band i rises from i, peaks at i + 1, ends at i + 2."""
+    to_mel, to_hz = (_slaney_mel, _slaney_hz) if spec.scale == "slaney" else (_htk_mel, _htk_hz)
+    low, high = to_mel(np.array([spec.fmin, spec.fmax]))
+    return to_hz(np.linspace(low, high, spec.n_mels + 2))
 
 
 def _slaney_mel(hz: NDArray[np.float64]) -> NDArray[np.float64]:

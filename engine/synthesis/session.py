@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.audio.mel import FLOOR, MelSpec, log_mel
+from engine.audio.mel import FLOOR, log_mel
 from engine.compat import pick_device, reproducible
 from engine.config import VoiceConfig
 from engine.errors import BadOption, BadVoice, Mute
@@ -20,7 +20,7 @@ from engine.models.interfaces import AcousticModel, Vocoder
 from engine.models.registry import build_acoustic, build_vocoder
 from engine.random import normal
 from engine.synthesis.prosody import question, transpose, whole_frames
-from engine.synthesis.timbre import loudness, move
+from engine.synthesis.timbre import loudness, mel_spec, move
 from engine.synthesis.voice_file import Speaker, Voice, read_speaker, read_voice
 from engine.text.frontend import Sentence, sentences
 from engine.text.symbols import PAUSE
@@ -189,15 +189,8 @@ class Session:
             mel=joined.mel,
             f0=joined.f0,
             samples=joined.samples,
-            log_mel=log_mel(joined.samples, self.mel_spec()),
+            log_mel=log_mel(joined.samples, mel_spec(self.config)),
             embedding=speaker.embedding,
-        )
-
-    def mel_spec(self) -> MelSpec:
-        """Return the spectrogram that the voice's mel frames are."""
-        c = self.config
-        return MelSpec(
-            rate=c.rate, n_fft=c.n_fft, win=c.win, hop=c.hop, n_mels=c.n_mels, fmin=c.fmin, fmax=c.fmax
         )
 
     def _fill(self, net: torch.nn.Module, tensors: dict[str, NDArray[Any]], part: str) -> torch.nn.Module:

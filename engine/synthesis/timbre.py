@@ -7,7 +7,7 @@ was warped by a constant, which moves the formants. Measured on one voice: a res
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.audio.mel import FLOOR
+from engine.audio.mel import FLOOR, MelSpec, band_edges
 from engine.config import VoiceConfig
 from engine.errors import BadAudio
 from engine.synthesis.voice_file import Speaker, Statistics
@@ -15,6 +15,14 @@ from engine.synthesis.voice_file import Speaker, Statistics
 _SPEECH_BELOW_PEAK = 4.5  # natural log: frames this far under the loud ones are not speech
 _MIN_FRAMES = 40
 _SCALE_BOUNDS = (0.5, 1.6)
+
+
+def mel_spec(config: VoiceConfig) -> MelSpec:
+    """Return the spectrogram that a voice's configuration describes."""
+    c = config
+    return MelSpec(
+        rate=c.rate, n_fft=c.n_fft, win=c.win, hop=c.hop, n_mels=c.n_mels, fmin=c.fmin, fmax=c.fmax
+    )
 
 
 def loudness(mel: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -49,9 +57,7 @@ def statistics_of(mels: list[NDArray[np.float32]], f0s: list[NDArray[np.float32]
 
 def band_places(config: VoiceConfig, warp: float) -> NDArray[np.float64]:
     """Return for each mel band the place, in bands, that its content comes from: at the frequency divided by `warp`."""
-    low, high = _to_mel(np.array([config.fmin, config.fmax]))
-    edges = _to_hz(np.linspace(low, high, config.n_mels + 2))
-    centres = edges[1:-1]
+    centres = band_edges(mel_spec(config))[1:-1]
     return np.interp(centres / warp, centres, np.arange(config.n_mels, dtype=np.float64))
 
 
@@ -86,13 +92,3 @@ def move(
     quiet = np.minimum(warped, moved)
     result = speech * moved + (1.0 - speech) * quiet
     return np.maximum(result, np.log(FLOOR)).astype(np.float32), pitch.astype(np.float32)
-
-
-def _to_mel(hz: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Slaney's scale, as in `engine.audio.mel`."""
-    above = 15.0 + np.log(np.maximum(hz, 1e-9) / 1000.0) * (27.0 / np.log(6.4))
-    return np.where(hz < 1000.0, hz * 3.0 / 200.0, above)
-
-
-def _to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.where(mel < 15.0, mel * 200.0 / 3.0, 1000.0 * np.exp((mel - 15.0) * (np.log(6.4) / 27.0)))

@@ -53,10 +53,10 @@ class Recipe:
     seed: int = 1
     sentences: int = 1500
     flite_sentences: int = 140
-    g2p_s: float = 480.0
-    acoustic_s: float = 600.0
-    vocoder_s: float = 540.0
-    sharpen_s: float = 360.0
+    g2p_s: float = 360.0
+    acoustic_s: float = 420.0
+    vocoder_s: float = 330.0
+    sharpen_s: float = 210.0
 
 
 class Workshop:

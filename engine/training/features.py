@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.audio.io import read_audio
-from engine.audio.mel import MelSpec, log_mel
+from engine.audio.mel import log_mel
 from engine.audio.pitch import f0 as track_f0
 from engine.audio.resample import resample
 from engine.config import VoiceConfig
+from engine.synthesis.timbre import mel_spec
 from engine.text.symbols import INDEX, VOWELS
 from engine.training.teacher import read_labels
 
@@ -25,14 +26,6 @@ class Utterance:
     f0: NDArray[np.float32]
     tokens: NDArray[np.int64]
     durations: NDArray[np.int64]
-
-
-def mel_spec(config: VoiceConfig) -> MelSpec:
-    """Return the spectrogram that a voice's configuration describes."""
-    return MelSpec(
-        rate=config.rate, n_fft=config.n_fft, win=config.win, hop=config.hop, n_mels=config.n_mels,
-        fmin=config.fmin, fmax=config.fmax,
-    )  # fmt: skip
 
 
 def analyse(samples: NDArray[np.float32], config: VoiceConfig, *, labels: Path | None = None) -> Utterance:

@@ -167,7 +167,7 @@ def fit(
         speaker=speaker_file,
         sample=sample,
         similarity=_likeness(session, encoder, embedding),
-        similarity_held_out=float(encoder.embed(held_out, voice.config.rate) @ embedding),
+        similarity_held_out=_cosine(encoder, held_out, voice.config.rate, embedding),
         similarity_base=_likeness(Session(voice, plain), encoder, embedding),
         scale=SCALE,
         loss_held_out_before=before,
@@ -264,8 +264,14 @@ def _choose_warp(voice: Voice, speaker: Speaker, encoder: SpeakerEncoder) -> Spe
 def _likeness(session: Session, encoder: SpeakerEncoder, embedding: NDArray[np.float32]) -> float:
     """Return the cosine between new sentences spoken by the session and an embedding; 0 where it speaks no speech."""
     spoken = np.concatenate([session.speak(text).samples for text in _PROBES])
+    return _cosine(encoder, spoken, session.rate, embedding)
+
+
+def _cosine(
+    encoder: SpeakerEncoder, samples: NDArray[np.float32], rate: int, embedding: NDArray[np.float32]
+) -> float:
     try:
-        return float(encoder.embed(spoken, session.rate) @ embedding)
+        return float(encoder.embed(samples, rate) @ embedding)
     except BadAudio:
         return 0.0
 

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from engine.compat import fast_bfloat16
 from engine.models.g2p import HISTORY, LETTERS, WINDOW, LetterToPhone, window
 from engine.training.sentences import sentences
 
@@ -207,7 +208,7 @@ def _fit(
             for group in optimiser.param_groups:
                 group["lr"] = rate
             pick = order[i : i + batch]
-            with torch.autocast("cpu", dtype=torch.bfloat16):
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=fast_bfloat16()):
                 logits = net(letters[pick].long(), history[pick].long())
             loss = nn.functional.cross_entropy(logits.float(), target[pick].long(), label_smoothing=0.02)
             optimiser.zero_grad()

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from engine.compat import fast_bfloat16
 from engine.config import VoiceConfig
 from engine.models.acoustic import DirectAcoustic
 from engine.random import normal
@@ -20,7 +21,7 @@ SENTENCES = 6
 
 def mixed_precision() -> torch.autocast:
     """Return the context for a forward pass in training: bfloat16 where it helps; the losses stay in float32."""
-    return torch.autocast("cpu", dtype=torch.bfloat16)
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=fast_bfloat16())
 
 
 def train_acoustic(
