@@ -90,6 +90,16 @@ def gpu_finding(torch: str, *, capability: int | None = None, driver: int | None
     )
 
 
+def gpu_needs(torch: str) -> Known | None:
+    """Say what a GPU would need for the index's wheel of a torch; None for a release that is not known."""
+    release = release_of(torch)
+    if release is None:
+        return None
+    capabilities = ", ".join(str(number / 10) for number in release.architectures)
+    message = f"its wheel (CUDA {release.cuda}) needs NVIDIA driver {release.driver} and compute capability {capabilities}"
+    return Known("gpu-needs", message)
+
+
 def _names(facts: Mapping[str, object], key: str) -> Sequence[str]:
     value = facts.get(key)
     return [str(item) for item in value] if isinstance(value, list | tuple) else []

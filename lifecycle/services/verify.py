@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lifecycle.bootstrap import Rooms
-from lifecycle.compat.findings import findings
+from lifecycle.compat.findings import findings, gpu_needs
 from lifecycle.domain.errors import Refused, UsageError
+from lifecycle.domain.policies import Limits as PolicyLimits
 from lifecycle.domain.verdicts import Row, Verdict
 from lifecycle.domain.voices import State, Voice
 from lifecycle.runtimes.model import Runtime, RuntimePlan
+from lifecycle.runtimes.worker import Limits
 from lifecycle.services.golden import golden_of
 from lifecycle.services.guard import check_use
 from lifecycle.services.policy import load_policy
@@ -138,9 +140,15 @@ def plan(request: VerifyRequest, *, rooms: Rooms) -> VerifyPlan:
     specs = request.torches or (rooms.settings.default_torch,)
     plans: dict[str, RuntimePlan] = {}
     for spec in specs:
-        found = rooms.runtimes.plan(spec)
+        found = rooms.runtimes.plan(_installed(spec, rooms))
         plans.setdefault(found.torch, found)
     return VerifyPlan(request, tuple(voices), tuple(plans.values()))
+
+
+def _installed(spec: str, rooms: Rooms) -> str:
+    """Offline, a version with a wildcard means the newest that is installed."""
+    found = rooms.runtimes.find(spec) if rooms.settings.offline else None
+    return spec if found is None else found.torch
 
 
 def verify(planned: VerifyPlan, *, rooms: Rooms) -> Verified:
@@ -185,7 +193,7 @@ class Bench:
                 else uow.verdicts.reusable(material.version.uid, key)
             )
         damage = damage_of(material, rooms)
-        if known is not None and known.detail.get("ran") and damage is None:
+        if known is not None and _stands(known) and damage is None:
             return Result(known, reused=True)
         outcome = refusal or (damage and Outcome(Verdict.BROKEN, f"integrity: {damage}")) or absent
         outcome = outcome or self._try(material, device)
@@ -201,7 +209,7 @@ class Bench:
         if wanted == "cpu" or (wanted == "auto" and (without_gpu or self._fence is None)):
             return "cpu", None
         if wanted != "auto" and without_gpu:
-            return wanted, Outcome(Verdict.NOT_CHECKED, f"this runtime was built without {wanted}")
+            return wanted, self._absent(wanted, f"this runtime was built without {wanted}")
         if self._fence is None:
             return wanted, Outcome(Verdict.NOT_CHECKED, _NO_FENCE)
         told = self._rooms.runtimes.worker(self._runtime).call("describe").values
@@ -210,9 +218,13 @@ class Bench:
         ]
         if wanted == "auto":
             return (here[0] if here else "cpu"), None
-        return wanted, None if wanted in here else Outcome(
-            Verdict.NOT_CHECKED, f"there is no {wanted} device here"
-        )
+        return wanted, None if wanted in here else self._absent(wanted, f"there is no {wanted} device here")
+
+    def _absent(self, device: str, reason: str) -> Outcome:
+        """What cannot be run here is said as far as it is known, and is never a `works`."""
+        known = gpu_needs(self._runtime.torch) if device == "cuda" else None
+        told = [{"code": known.code, "message": known.message}] if known else []
+        return Outcome(Verdict.NOT_CHECKED, reason, detail={"findings": told})
 
     def _try(self, material: Material, device: str) -> Outcome:
         if material.subject.way is Way.NOTHING:
@@ -225,13 +237,14 @@ class Bench:
         with failures_as_outcomes(caught, code="engine" if speaks else "own"):
             if speaks:
                 return self._speak(material, device, policy.limits.verify_seconds)
-            return self._load(material, policy.limits.verify_seconds)
+            return self._load(material, policy.limits)
         return caught[0]
 
-    def _load(self, material: Material, timeout_s: float) -> Outcome:
+    def _load(self, material: Material, most: PolicyLimits) -> Outcome:
         """Foreign bytes get a worker of their own, which sees nothing else and dies afterwards."""
-        with self._rooms.runtimes.start_worker(self._runtime) as worker:
-            outcome = load(worker, material, self._rooms, timeout_s=timeout_s)
+        limits = Limits(address_space=most.verify_memory_mb << 20)
+        with self._rooms.runtimes.start_worker(self._runtime, limits=limits) as worker:
+            outcome = load(worker, material, self._rooms, timeout_s=most.verify_seconds)
         known = [f for a in material.subject.weights for f in findings(a.kind, a.facts, self._runtime.torch)]
         told = [{"code": f.code, "message": f.message} for f in known]
         reason = outcome.reason
@@ -322,6 +335,11 @@ class Bench:
             )
             uow.commit()
         return row
+
+
+def _stands(known: Row) -> bool:
+    """Whether a stored row may speak again: something ran for it, and it was no crash, which may have been chance."""
+    return bool(known.detail.get("ran")) and known.verdict is not Verdict.CRASHED
 
 
 _NO_FENCE = "neither bubblewrap nor Landlock works here, so its files were not opened"

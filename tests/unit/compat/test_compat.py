@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lifecycle.compat.findings import findings, gpu_finding
+from lifecycle.compat.findings import findings, gpu_finding, gpu_needs
 from lifecycle.compat.releases import RELEASES, minor_of, pythons_for, release_of
 
 
@@ -92,3 +92,13 @@ def test_an_old_driver_is_named_with_the_one_that_is_needed():
     assert known is not None
     assert "580" in known.message
     assert gpu_finding("2.10.0", driver=535) is None
+
+
+def test_what_a_gpu_would_need_is_said_without_one():
+    known = gpu_needs("2.15.0")
+
+    assert known is not None
+    assert not known.breaks
+    assert "driver 580" in known.message
+    assert "12.0" in known.message
+    assert gpu_needs("9.9.0") is None
