@@ -75,7 +75,7 @@ def _compare(voice: Voice, artifact: Artifact, path: Path, *, rooms: Rooms) -> S
         return "unreadable"
     if content is None:
         return "other"
-    whose = voice.subject_uids or (None,)
+    whose = (*voice.subject_uids, None)
     same = any(_fingerprint(subject, content, rooms=rooms) == artifact.fingerprint for subject in whose)
     return "same" if same else "other"
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lifecycle.domain.errors import Busy, Held, IntegrityError, Refused
@@ -24,6 +25,7 @@ from lifecycle.services.purge_journal import (
     journal_path,
     pieces_of,
     read_journal,
+    stray_journals,
     write_journal,
 )
 from lifecycle.services.purge_preview import Preview, PurgeRequest, preview
@@ -85,7 +87,8 @@ def resume_all(*, rooms: Rooms) -> list[Purged]:
     """
     with rooms.registry.read() as uow:
         found = uow.purges.all_open()
-    if not found:
+    known = {each.uid for each in found}
+    if not found and not stray_journals(rooms.settings.keys, rooms.installation, known):
         return []
     with _alone(rooms):
         done = [_take_up(each.uid, rooms=rooms) for each in found]
@@ -123,9 +126,18 @@ def _alone(rooms: Rooms) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise Busy("another process is destroying something right now", hint="vlm doctor") from None
+        _drop_strays(rooms)
         yield
     finally:
         os.close(descriptor)
+
+
+def _drop_strays(rooms: Rooms) -> None:
+    """Remove journals of purges that are not open: a crash came between the file and its row."""
+    with rooms.registry.read() as uow:
+        known = {each.uid for each in uow.purges.all_open()}
+    for path in stray_journals(rooms.settings.keys, rooms.installation, known):
+        drop_journal(path)
 
 
 def _begin(planned: Preview, *, rooms: Rooms) -> Purge:
@@ -170,8 +182,8 @@ def _begin(planned: Preview, *, rooms: Rooms) -> Purge:
 
 def _refuse_changed(planned: Preview, voice: Voice, *, uow: UnitOfWork) -> None:
     there = {artifact.uid for artifact in uow.voices.artifacts(voice.uid)}
-    shown = {target.artifact_uid for target in planned.plan.targets}
-    if voice.uid != planned.plan.voice_uid or not shown <= there or voice.state is not planned.voice.state:
+    same = voice.uid == planned.plan.voice_uid and voice.state is planned.voice.state
+    if not same or there != planned.artifact_uids:
         raise Refused(
             f'"{planned.request.name}" changed since the plan was shown, so nothing was changed',
             hint=f"vlm retire {planned.request.name} --purge-audio --dry-run",
@@ -236,7 +248,7 @@ def _abort(planned: Purge, *, rooms: Rooms) -> None:
 
 def _finish(committed: Purge, *, rooms: Rooms) -> Purged:
     path = journal_path(rooms.settings.keys, rooms.installation, committed.uid)
-    journal = read_journal(path)
+    journal = _journal(path, committed, rooms=rooms)
     written = run_steps(committed, journal, rooms=rooms)
     drop_journal(path)
     hit("purge.after_journal_dropped")
@@ -247,3 +259,19 @@ def _finish(committed: Purge, *, rooms: Rooms) -> Purged:
         certificate=written.path,
         page=written.page,
     )
+
+
+def _journal(path: Path, committed: Purge, *, rooms: Rooms) -> Journal:
+    """Read the journal; where it was lost the purge goes on, and says that it cannot look everywhere."""
+    try:
+        return read_journal(path)
+    except IntegrityError:
+        with rooms.registry.read() as uow:
+            voice = uow.voices.by_uid(committed.voice_uid)
+        return Journal(
+            name=voice.name if voice is not None else "",
+            rows=rooms.new_uid(),
+            residue=rooms.new_uid(),
+            work=rooms.new_uid(),
+            lost=rooms.new_uid(),
+        )

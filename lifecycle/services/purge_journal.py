@@ -7,7 +7,7 @@ made meanwhile holds nothing of it; a copy of VLM_KEYS from before the end is wh
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +29,7 @@ class Journal:
         pieces: Hexadecimal pieces of the sealed values that will be deleted.
         rows, residue, work: Nodes of the registry's rows, of the database files and of the work folder.
         name: The voice's name, so that an erasure can be told of and taken up after the name is gone.
+        lost: The node of what can no longer be looked at, where the journal itself was lost.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Journal:
     originals: Mapping[str, str] = field(default_factory=dict)
     artifacts: Mapping[str, str] = field(default_factory=dict)
     pieces: Sequence[str] = ()
+    lost: str | None = None
 
     def to_json(self) -> Mapping[str, object]:
         """Return the journal as it is stored."""
@@ -99,3 +101,12 @@ def read_journal(path: Path) -> Journal:
 def drop_journal(path: Path) -> None:
     """Remove a journal; it being gone is fine."""
     path.unlink(missing_ok=True)
+
+
+def stray_journals(keys: Path, installation: str, known: Collection[str]) -> list[Path]:
+    """Return the journals, and halves of journals, that belong to none of the known purges."""
+    folder = keys / installation
+    found = [*folder.glob("purge-*.json"), *folder.glob(".purge-*.tmp")]
+    return sorted(
+        path for path in found if path.name.removeprefix("purge-").removesuffix(".json") not in known
+    )

@@ -116,6 +116,9 @@ def nodes_around(
     nodes.append(Node(journal.rows, "rows", "label", *_how(seen[journal.rows], "deleted")))
     nodes.append(Node(journal.residue, "residue", "label", *_how(residue, method)))
     nodes.append(Node(journal.work, "work", "source", *_how(seen[journal.work], "folders emptied")))
+    if journal.lost is not None:
+        unseen = (NodeState.UNVERIFIABLE, "the list of originals and of deleted values was lost")
+        nodes.append(Node(journal.lost, "original", "source", *_how(unseen, "")))
     return nodes
 
 

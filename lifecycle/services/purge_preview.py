@@ -52,6 +52,7 @@ class Preview:
     originals: tuple[Original, ...]
     missed: tuple[Node, ...]
     seconds: float | None
+    artifact_uids: frozenset[str]
 
     def to_json(self) -> Mapping[str, object]:
         """Return the plan for programs; nothing was changed."""
@@ -187,6 +188,7 @@ def preview(request: PurgeRequest, *, rooms: Rooms) -> Preview:
         originals=tuple(find_originals(voice, artifacts, rooms=rooms)),
         missed=not_covered(request.verb, rooms=rooms),
         seconds=sum(float(s) for s in seconds if isinstance(s, int | float)) or None,
+        artifact_uids=frozenset(artifact.uid for artifact in artifacts),
     )
 
 

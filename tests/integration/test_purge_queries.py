@@ -27,10 +27,10 @@ LEAVER, SIBLING = "1" * 32, "2" * 32
 class PlainSealer:
     """Marks text instead of encrypting it, so that a test sees what is left of it."""
 
-    def seal(self, subject_uid: str | None, plain: bytes) -> bytes:
-        return b"SEALED" + plain
+    def seal_bytes(self, subject_uid: str | None, content: bytes) -> bytes:
+        return b"SEALED" + content
 
-    def unseal(self, subject_uid: str | None, sealed: bytes) -> bytes:
+    def open_bytes(self, sealed: bytes) -> bytes:
         return sealed[6:]
 
 

@@ -124,15 +124,16 @@ class PurgeQueries:
         """Return the subjects of a voice of whom nothing else lives: no other voice still holds data of theirs."""
         voice_id = self._voice_id(voice_uid)
         mine = select(t.voice_subjects.c.subject_id).where(t.voice_subjects.c.voice_id == voice_id)
-        # Another voice keeps a person alive while it is not erased, or has a set of theirs that still stands.
+        # Another voice keeps a person here while it speaks, or while recordings of theirs still stand.
         elsewhere = (
             select(t.voice_subjects.c.subject_id)
             .join(t.voices, t.voices.c.id == t.voice_subjects.c.voice_id)
-            .where(t.voice_subjects.c.voice_id != voice_id, t.voices.c.state != "erased")
+            .where(t.voice_subjects.c.voice_id != voice_id, t.voices.c.state.in_(["active", "deprecated"]))
             .union(
                 select(t.recording_sets.c.subject_id).where(
                     t.recording_sets.c.voice_id != voice_id,
                     t.recording_sets.c.destroyed_at.is_(None),
+                    t.recording_sets.c.data_class != "evidence",
                     t.recording_sets.c.subject_id.is_not(None),
                 )
             )
