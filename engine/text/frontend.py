@@ -67,6 +67,7 @@ def sentences(text: str, *, language: str, pronounce: Pronounce) -> list[Sentenc
     speak = front_end(language, pronounce)
     if len(text) > MAX_CHARACTERS:
         raise BadText(f"the text has {len(text)} characters, more than {MAX_CHARACTERS}; speak it in parts")
+    text = re.sub(r"(?<![.!?:;,])\n\s*\n", ". ", text)  # a paragraph ends a sentence
     found = speak(re.sub(r"[\x00-\x1f\x7f]", " ", text))
     if not found:
         raise BadText("there is nothing in the text that can be spoken")

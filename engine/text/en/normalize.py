@@ -208,7 +208,8 @@ def _plain_number_of(text: str) -> str:
 def normalize(text: str) -> str:
     """Return the text with every number, sign and abbreviation written out; `.,;:!?` stay as marks of pauses."""
     text = text.replace("’", "'").replace("‘", "'").replace("…", ".").replace("—", ", ").replace("–", "-")
-    text = re.sub(r"[“”\"()\[\]{}*_`|\\^~]", " ", text)
+    text = re.sub(r"\s*[()\[\]{}]\s*", ", ", text)
+    text = re.sub(r"[“”\"*_`|\\^~]", " ", text)
     text = re.sub(r"(?<=\w) -+ (?=\w)", ", ", text)
     letters = [ch for ch in text if ch.isalpha()]
     if len(letters) > 12 and sum(ch.isupper() for ch in letters) > 0.8 * len(letters):

@@ -60,7 +60,9 @@ class English:
         rows.append((PAUSE, 0, 0, 1.0))
         _close_the(rows, words)
         phones_, stress, first, weights = zip(*rows, strict=True)
-        return Sentence(phones_, stress, first, tuple(words), text.rstrip().endswith("?"), weights)
+        return Sentence(
+            phones_, stress, first, tuple(words), re.search(r"\?[.!?,' ]*$", text) is not None, weights
+        )
 
     def _token(self, token: str) -> tuple[str, ...]:
         if token.startswith("<"):

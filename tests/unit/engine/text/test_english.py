@@ -74,6 +74,19 @@ def test_sentences_end_at_marks_and_only_questions_are_questions():
     assert [sentence.words for sentence in found] == [("yes",), ("is", "it", "one"), ("no",), ("and", "two")]
 
 
+def test_paragraphs_end_sentences_and_brackets_are_pauses():
+    found = sentences("yes\n\nno", language="en", pronounce=spell)
+    (bracket,) = sentences("yes (no) two", language="en", pronounce=spell)
+
+    assert len(found) == 2
+    assert " ".join(bracket.phones) == "pau y eh s pau n ow pau t uw pau"
+
+
+@pytest.mark.parametrize("text", ["Is it one?!", 'Is it one?"', "Is it one??", "Is it one?."])
+def test_a_question_stays_one_with_other_marks_behind_it(text):
+    assert English(spell)(text)[-1].question
+
+
 def test_stress_stands_on_vowels_and_the_first_phone_of_a_word_is_marked():
     (sentence,) = English(spell)("seven words")
 
