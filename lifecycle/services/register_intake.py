@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,133 +13,33 @@ from blake3 import blake3
 
 from lifecycle.domain.digest import Digest
 from lifecycle.domain.errors import UnreadableFile, UsageError
-from lifecycle.domain.voices import CLASS_OF_ROLE, Artifact, DataClass, Role, Version, Voice
-from lifecycle.formats import Inspection, shown
+from lifecycle.domain.voices import CLASS_OF_ROLE, Artifact, DataClass, Role
+from lifecycle.formats import shown
 from lifecycle.registry.queries.voices import RecordingSet
 from lifecycle.render.output import duration, megabytes
 from lifecycle.services.arrivals import Arrivals, Arrived, NotWanted
-from lifecycle.services.inspect import opened, require_safe
 from lifecycle.services.recordings import find_recordings, recording_or_skip, require_recording
-from lifecycle.services.register_request import Reference, RegisterRequest
+from lifecycle.services.register_request import Reference
+from lifecycle.services.register_state import (
+    WHOLE,
+    Begun,
+    Intake,
+    facts_of,
+    require_fitting,
+    size_of,
+    small_file,
+)
 from lifecycle.services.spec import KIND as SPEC_KIND
 from lifecycle.services.spec import MAX_BYTES as MAX_SPEC_BYTES
 from lifecycle.services.spec import make_spec, read_spec
-from lifecycle.services.subjects import Person
 
 if TYPE_CHECKING:
     from lifecycle.bootstrap import Rooms
-    from lifecycle.domain.policies import Policy
     from lifecycle.vault.seal import DataKey
 
 MAX_CONSENT_BYTES = 64 << 20
-_NO_WEIGHTS = {"audio", "lockfile", "vlm-speaker", "numpy"}
-_NO_EMBEDDING = {"audio", "lockfile", "vlm-voice"}
-# What a file says of itself may name people and paths; only these facts enter a plain row.
-_FACTS = frozenset(
-    [
-        "n_tensors",
-        "dtype",
-        "opcodes",
-        "protocol",
-        "half",
-        "version",
-        "layers",
-        "phone_rows",
-        "pairs_with",
-        "stage",
-        "head",
-        "head_version",
-        "lora",
-        "lora_rank",
-        "complete",
-        "sample_rate",
-        "format",
-        "codec",
-        "channels",
-        "seconds",
-        "samples",
-        "bits",
-        "torch",
-        "epoch",
-        "step",
-        "iteration",
-        "global_step",
-        "lightning",
-        "packages",
-        "pinned",
-        "hashed",
-        "producer",
-        "opset",
-        "ir_version",
-    ]
-)
-_MAX_TENSORS = 4000
-
-
-@dataclass(slots=True)
-class Begun:
-    """What was known when the registration began.
-
-    Attributes:
-        now: The time that every row of it carries.
-        keys: The data key of each class, opened or made when the first file needs it.
-        held: By fingerprint, what the voice holds already.
-    """
-
-    request: RegisterRequest
-    policy: Policy
-    now: datetime
-    voice: Voice | None
-    version: Version | None
-    versions: list[Version]
-    artifacts: list[Artifact]
-    sets: list[RecordingSet]
-    person: Person | None
-    generations: dict[str, int]
-    voice_uid: str
-    version_uid: str
-    held: Mapping[str, Artifact] = field(default_factory=dict)
-    keys: dict[str, DataKey] = field(default_factory=dict)
-
-    @property
-    def subject_uid(self) -> str | None:
-        """The person whose things arrive."""
-        if self.person is not None:
-            return self.person.subject.uid
-        return self.voice.subject_uids[0] if self.voice is not None and self.voice.subject_uids else None
-
-
-@dataclass(slots=True)
-class Intake:
-    """What came in.
-
-    Attributes:
-        new: Artifacts that the voice does not have yet.
-        known: How many files it had already.
-        sets: New recording sets.
-        consents: For each consent, the artifact of its document.
-        originals: Where recordings came from, for `--move` and for what is said at the end.
-    """
-
-    new: list[Artifact] = field(default_factory=list)
-    summaries: dict[str, str] = field(default_factory=dict)
-    known: int = 0
-    sets: list[RecordingSet] = field(default_factory=list)
-    consents: list[str] = field(default_factory=list)
-    originals: list[Arrived] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
-    weights: list[Arrived] = field(default_factory=list)
-    embedding: Arrived | None = None
-    lock: Inspection | None = None
-    seconds: float | None = None
-
-    @property
-    def identity(self) -> Digest | None:
-        """What makes a version: the contents of its weights, whatever they are called and in whichever order."""
-        if not self.weights:
-            return None
-        parts = sorted(str(arrived.content) for arrived in self.weights)
-        return Digest("blake3", blake3("\n".join(parts).encode("ascii")).hexdigest())
+NO_WEIGHTS = frozenset({"audio", "lockfile", "vlm-speaker", "numpy"})
+NO_EMBEDDING = frozenset({"audio", "lockfile", "vlm-voice"})
 
 
 class Reader:
@@ -150,6 +50,7 @@ class Reader:
         self._coming = coming
         self._rooms = rooms
         self.intake = Intake()
+        self.new_uid = rooms.new_uid
 
     def read_all(self) -> Intake:
         """Read every file of the request.
@@ -159,11 +60,11 @@ class Reader:
         """
         request = self._begun.request
         for path in request.weights:
-            self.intake.weights.append(self._plain(path, Role.WEIGHTS, refuse=_NO_WEIGHTS))
+            self.intake.weights.append(self._plain(path, Role.WEIGHTS, refuse=NO_WEIGHTS))
         if request.lockfile is not None:
             self.intake.lock = self._plain(request.lockfile, Role.LOCKFILE, only="lockfile").inspection
         if request.embedding is not None:
-            self.intake.embedding = self._sealed(request.embedding, Role.EMBEDDING, refuse=_NO_EMBEDDING)
+            self.intake.embedding = self._sealed(request.embedding, Role.EMBEDDING, refuse=NO_EMBEDDING)
         for reference in request.references:
             self._reference(reference)
         for path in request.audio:
@@ -176,11 +77,20 @@ class Reader:
             )
         return self.intake
 
+    def begin_version(self) -> None:
+        """Let what came belong to the new version, the files of its weights that an older one has too."""
+        here = {(a.role, a.digest) for a in self.intake.new}
+        for arrived in self.intake.weights:
+            if (Role.WEIGHTS, arrived.digest) not in here:
+                self._add(arrived, Role.WEIGHTS, {})
+                here.add((Role.WEIGHTS, arrived.digest))
+        self.intake.follow(self._begun.version_uid, ())
+
     def specification(self) -> None:
         """Store the I/O specification: the one that was given, else one made from what the files say."""
         path = self._begun.request.io_spec
         if path is not None:
-            content = _small(path, MAX_SPEC_BYTES)
+            content = small_file(path, MAX_SPEC_BYTES)
             read_spec(content, path.name)
             self._words(Role.IO_SPEC, SPEC_KIND, content, {"given": True}, path=path)
         elif self.intake.weights:
@@ -189,11 +99,13 @@ class Reader:
             content = make_spec(told, None if embedding is None else embedding.inspection)
             self._words(Role.IO_SPEC, SPEC_KIND, content, {"given": False})
 
-    def _plain(self, path: Path, role: Role, *, refuse: set[str] | None = None, only: str = "") -> Arrived:
-        step = self._rooms.progress.step("reading", _size(path), "bytes")
+    def _plain(
+        self, path: Path, role: Role, *, refuse: frozenset[str] = frozenset(), only: str = ""
+    ) -> Arrived:
+        step = self._rooms.progress.step("reading", size_of(path), "bytes")
         arrived = self._coming.take(
             path,
-            look=lambda found, name: _fits(found, name, role=role, refuse=refuse or set(), only=only),
+            look=lambda found, name: require_fitting(found, name, role=role, refuse=refuse, only=only),
             find=lambda content: self._held_plain(content, role),
             seen=step.advance,
         )
@@ -201,12 +113,12 @@ class Reader:
         self._note(arrived, role)
         return arrived
 
-    def _sealed(self, path: Path, role: Role, *, refuse: set[str]) -> Arrived:
-        step = self._rooms.progress.step("sealing", _size(path), "bytes")
+    def _sealed(self, path: Path, role: Role, *, refuse: frozenset[str]) -> Arrived:
+        step = self._rooms.progress.step("sealing", size_of(path), "bytes")
         arrived = self._coming.take(
             path,
             key=self._key(CLASS_OF_ROLE[role]),
-            look=lambda found, name: _fits(found, name, role=role, refuse=refuse, only=""),
+            look=lambda found, name: require_fitting(found, name, role=role, refuse=refuse, only=""),
             find=lambda content: self._held_sealed(content, role),
             seen=step.advance,
         )
@@ -215,7 +127,7 @@ class Reader:
         return arrived
 
     def _reference(self, reference: Reference) -> None:
-        step = self._rooms.progress.step("sealing", _size(reference.path), "bytes")
+        step = self._rooms.progress.step("sealing", size_of(reference.path), "bytes")
         arrived = self._coming.take(
             reference.path,
             key=self._key(DataClass.SOURCE),
@@ -233,7 +145,7 @@ class Reader:
 
     def _recordings(self, path: Path) -> None:
         found = find_recordings(path)
-        step = self._rooms.progress.step("sealing", sum(_size(file) for file in found.files), "bytes")
+        step = self._rooms.progress.step("sealing", sum(size_of(file) for file in found.files), "bytes")
         before, seconds, rates = len(self.intake.originals), 0.0, set()
         self.intake.skipped += found.skipped
         for file in found.files:
@@ -277,7 +189,7 @@ class Reader:
                 "--consent belongs to a person: say whose with --subject",
                 hint=f"vlm register {request.name} --help",
             )
-        content = _small(path, MAX_CONSENT_BYTES)
+        content = small_file(path, MAX_CONSENT_BYTES)
         if not content:
             raise UnreadableFile(f'"{shown(path.name)}" is empty, so it is no consent; nothing was stored')
         # The same paper for another end is another agreement, so the end is part of what is recognised.
@@ -296,7 +208,7 @@ class Reader:
             artifact, digest=stored.digest, size_bytes=stored.size, key_id=key.id, fingerprint=print_
         )
         self.intake.new.append(artifact)
-        self.intake.consents.append(artifact.uid)
+        self.intake.consents.append((self.new_uid(), artifact.uid))
 
     def _words(
         self,
@@ -331,7 +243,10 @@ class Reader:
         if arrived.known is not None or (twice and arrived.key_id is not None):
             self.intake.known += 1
             return
-        facts = {**facts_of(arrived.inspection), **(more or {})}
+        self._add(arrived, role, more or {})
+
+    def _add(self, arrived: Arrived, role: Role, more: Mapping[str, object]) -> None:
+        facts = {**facts_of(arrived.inspection), **more}
         artifact = replace(
             self._artifact(role, arrived.inspection.kind, facts, path=arrived.path),
             digest=arrived.digest,
@@ -347,10 +262,9 @@ class Reader:
         if path is not None:
             told = json.dumps({"name": path.name, "path": str(path.absolute())})
             label = self._rooms.vault.keys.seal_text(self._begun.subject_uid, told)
-        whole = role in {Role.AUDIO, Role.CONSENT, Role.REFERENCE}
         return Artifact(
             uid=self._rooms.new_uid(),
-            version_uid=None if whole else self._begun.version_uid,
+            version_uid=None if role in WHOLE else self._begun.version_uid,
             role=role,
             data_class=CLASS_OF_ROLE[role],
             digest=Digest("blake3", "0" * 64),
@@ -397,45 +311,6 @@ class Reader:
             self.intake.sets.append(made)
         self._begun.keys[place] = key
         return key
-
-
-def facts_of(inspection: Inspection) -> dict[str, object]:
-    """Return what may stand in a plain row: sizes, kinds, tensor names and shapes, never free text."""
-    facts: dict[str, object] = {
-        name: value for name, value in inspection.facts.items() if name in _FACTS and value is not None
-    }
-    if inspection.tensors:
-        facts["tensors"] = {
-            tensor.name: f"{tensor.dtype} {'x'.join(str(n) for n in tensor.shape) or 'scalar'}"
-            for tensor in inspection.tensors[:_MAX_TENSORS]
-        }
-    return facts
-
-
-def _fits(found: Inspection, name: str, *, role: Role, refuse: set[str], only: str) -> None:
-    require_safe(found, name)
-    if found.kind in refuse or (only and found.kind != only):
-        what = found.summary.partition("     ")[0] or found.kind
-        raise UnreadableFile(
-            f'"{shown(name)}" is not what --{role.value} takes: {what}; nothing was stored',
-            hint=f"see what it is: vlm inspect {shown(name)}",
-        )
-
-
-def _small(path: Path, limit: int) -> bytes:
-    with opened(path) as (file, size):
-        if size > limit:
-            raise UnreadableFile(
-                f'"{shown(path.name)}" is larger than {megabytes(limit)}; nothing was stored'
-            )
-        return file.read(limit + 1)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except (OSError, ValueError):
-        return 0
 
 
 def _told(path: Path, arrived: Arrived) -> str:

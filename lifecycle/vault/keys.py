@@ -49,6 +49,7 @@ class PurgedKeys:
         keybag: Where the surviving wraps were written, or None when nothing was left to destroy.
         verified_by: Who opened the surviving wraps before anything was destroyed, in words.
         residue: How many pieces of destroyed wraps were found in the files of keys.db afterwards.
+        searched: False where a crash lost what to search for; keys.db was rewritten all the same.
     """
 
     destroyed: tuple[str, ...]
@@ -57,6 +58,7 @@ class PurgedKeys:
     keybag: Path | None
     verified_by: str
     residue: int
+    searched: bool
 
 
 def surviving(database: Path, key_ids: Collection[str]) -> set[str]:

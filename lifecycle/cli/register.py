@@ -1,0 +1,158 @@
+"""`vlm register`: files become a voice."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lifecycle.cli.common import DryRunOption, Invocation, JsonOption, QuietOption, VerboseOption
+
+if TYPE_CHECKING:
+    from lifecycle.services.register_request import Reference
+
+Files = list[Path]
+
+
+def add(app: typer.Typer) -> None:
+    """Register the family."""
+    app.command(
+        epilog="Example: vlm register kol-lin --weights lin-e15.ckpt --weights lin_e8.pth --owner video"
+    )(register)
+
+
+def register(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the voice.")],
+    weights: Annotated[
+        Files | None, typer.Option("--weights", metavar="FILE", help="A file of its weights; repeatable.")
+    ] = None,
+    embedding: Annotated[
+        Path | None, typer.Option("--embedding", metavar="FILE", help="Its speaker file; kept sealed.")
+    ] = None,
+    ref: Annotated[
+        list[str] | None,
+        typer.Option("--ref", metavar="[STYLE=]FILE", help="A reference clip; kept sealed; repeatable."),
+    ] = None,
+    ref_text: Annotated[
+        list[str] | None,
+        typer.Option("--ref-text", metavar="TEXT", help="What is said in the clip before it."),
+    ] = None,
+    ref_lang: Annotated[
+        list[str] | None, typer.Option("--ref-lang", metavar="LANG", help="The clip's language, such as en.")
+    ] = None,
+    lockfile: Annotated[
+        Path | None,
+        typer.Option(
+            "--lockfile", metavar="FILE", help="requirements.txt, pylock.toml, uv.lock, or a conda export."
+        ),
+    ] = None,
+    image: Annotated[
+        str | None, typer.Option("--image", metavar="REF", help="The container image that it runs in.")
+    ] = None,
+    io_spec: Annotated[
+        Path | None,
+        typer.Option("--io-spec", metavar="FILE", help="Its I/O specification; else one is made."),
+    ] = None,
+    audio: Annotated[
+        Files | None,
+        typer.Option(
+            "--audio", metavar="DIR|FILE", help="Recordings it was made from; kept sealed; repeatable."
+        ),
+    ] = None,
+    move: Annotated[
+        bool, typer.Option("--move", help="Remove the originals once their sealed copies were read back.")
+    ] = False,
+    subject: Annotated[
+        str | None,
+        typer.Option(
+            "--subject", metavar="ID", help="Whose voice it is: an id or pseudonym; - reads it from input."
+        ),
+    ] = None,
+    consent: Annotated[
+        Files | None,
+        typer.Option("--consent", metavar="FILE", help="Evidence of the person's consent; repeatable."),
+    ] = None,
+    consent_until: Annotated[
+        datetime | None,
+        typer.Option(
+            "--consent-until", metavar="DATE", formats=["%Y-%m-%d"], help="Last day of the consent, in UTC."
+        ),
+    ] = None,
+    own_voice: Annotated[bool, typer.Option("--own-voice", help="The voice is your own.")] = False,
+    owner: Annotated[str | None, typer.Option("--owner", metavar="TEAM", help="Who answers for it.")] = None,
+    contact: Annotated[
+        str | None, typer.Option("--contact", metavar="MAIL", help="How to reach them.")
+    ] = None,
+    upstream: Annotated[
+        str | None, typer.Option("--upstream", metavar="URL", help="Where its code is from.")
+    ] = None,
+    policy: Annotated[
+        str | None, typer.Option("--policy", metavar="NAME", help="The policy it is kept by.")
+    ] = None,
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Register files as a voice, as its next version, or as additions to it.
+
+    Every file is told by its content and never executed; what is unsafe or unreadable is refused, and then nothing
+    is stored. Recordings, speaker files and consents are encrypted with keys of their own.
+    """
+    from lifecycle.services.register import register as run
+    from lifecycle.services.register_preview import preview
+    from lifecycle.services.register_request import RegisterRequest
+
+    call = Invocation(json=json, quiet=quiet, verbose=verbose, dry_run=dry_run)
+    request = RegisterRequest(
+        name=name,
+        weights=tuple(weights or ()),
+        embedding=embedding,
+        references=references(ref or [], ref_text or [], ref_lang or []),
+        lockfile=lockfile,
+        image=image,
+        io_spec=io_spec,
+        audio=tuple(audio or ()),
+        move=move,
+        subject=from_input(subject),
+        consents=tuple(consent or ()),
+        consent_until=None if consent_until is None else consent_until.date(),
+        own_voice=own_voice,
+        owner=owner,
+        contact=contact,
+        upstream=upstream,
+        policy=policy,
+    )
+    request.check()
+    done = (preview if dry_run else run)(request, rooms=call.rooms())
+    call.end(done.to_json(), done.lines())
+
+
+def from_input(subject: str | None) -> str | None:
+    """Return an id; `-` reads it from standard input, so that it stays out of the list of processes."""
+    import sys
+
+    return sys.stdin.readline(1000) if subject == "-" else subject
+
+
+def references(clips: list[str], texts: list[str], languages: list[str]) -> tuple[Reference, ...]:
+    """Join clips with their texts and languages, in order.
+
+    Raises:
+        UsageError: There are more texts or languages than clips.
+    """
+    from lifecycle.domain.errors import UsageError
+    from lifecycle.services.register_request import Reference
+
+    if len(texts) > len(clips) or len(languages) > len(clips):
+        raise UsageError("there are more --ref-text or --ref-lang than --ref", hint="vlm register --help")
+    found = []
+    for number, clip in enumerate(clips):
+        style, equals, path = clip.partition("=")
+        if not equals or not style.isalnum():
+            style, path = "default", clip
+        text = texts[number] if number < len(texts) else ""
+        found.append(Reference(Path(path), style, text, languages[number] if number < len(languages) else ""))
+    return tuple(found)

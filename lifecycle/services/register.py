@@ -1,0 +1,276 @@
+"""`vlm register`: files become a voice, a new version of one, or additions to one; whole or not at all."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from lifecycle.domain.errors import Refused, UsageError, VlmError
+from lifecycle.domain.failpoints import hit
+from lifecycle.domain.voices import Role, State, Voice
+from lifecycle.formats import shown
+from lifecycle.services.arrivals import arrivals
+from lifecycle.services.guard import check_generation, generations, refuse_while_purged
+from lifecycle.services.policy import load_policy, policy_home
+from lifecycle.services.register_intake import Reader
+from lifecycle.services.register_originals import remove_originals
+from lifecycle.services.register_request import Registered, RegisterRequest, Stored
+from lifecycle.services.register_rows import changed_voice, write_rows
+from lifecycle.services.register_state import Begun, Intake
+from lifecycle.services.subjects import OWN_VOICE, Person, find_subject, person_of
+from lifecycle.verification.plan import OURS
+
+if TYPE_CHECKING:
+    from lifecycle.bootstrap import Rooms
+    from lifecycle.registry.unit_of_work import UnitOfWork
+
+__all__ = ["RegisterRequest", "Registered", "register"]
+
+
+def register(request: RegisterRequest, *, rooms: Rooms) -> Registered:
+    """Register files under a name.
+
+    A new name makes a voice with version 1; weights that the voice does not have make the next version; everything
+    else is added to the version that is current. What the voice has already is found by its content and stored
+    once; where nothing is new, nothing is written.
+
+    Raises:
+        UsageError: Options contradict each other, or a new voice comes without weights.
+        NotFound: A file or a policy does not exist.
+        UnreadableFile, UnsafeArtifact: A file may not stay; nothing is left behind.
+        Refused: The voice is retired, or a purge of it is open.
+        Busy: Another registration runs.
+        Unavailable: There is no room; nothing is left behind.
+    """
+    request.check()
+    with arrivals(rooms) as coming:
+        begun = _begin(request, rooms)
+        reader = Reader(begun, coming, rooms)
+        intake = reader.read_all()
+        hit("register.after_files")
+        _settle_version(begun, intake, reader)
+        created = _commit(begun, intake, rooms)
+        coming.keep()
+        hit("register.after_commit")
+        stored = coming.stored_bytes
+    removed, left = remove_originals(intake.originals, rooms=rooms, asked=request.move)
+    golden = _golden(begun, intake, rooms)
+    return _told(begun, intake, created, rooms, stored=stored, removed=removed, left=left, golden=golden)
+
+
+def _begin(request: RegisterRequest, rooms: Rooms) -> Begun:
+    """Look at what is known, decide whose things arrive, and refuse what cannot end well before reading a file."""
+    with rooms.registry.read() as uow:
+        voice = uow.voices.find(request.name)
+        policy = load_policy(_policy_name(request, voice, rooms), own=policy_home(rooms))
+        if voice is None and not request.weights:
+            raise UsageError(
+                f'"{request.name}" is a new voice, and a new voice needs --weights',
+                hint=f"vlm register {request.name} --weights FILE",
+            )
+        if voice is not None:
+            refuse_while_purged(voice, uow=uow)
+            _refuse_retired(voice, request)
+        person = _person(request, voice, uow=uow, rooms=rooms)
+        artifacts = [] if voice is None else uow.voices.artifacts(voice.uid)
+        begun = Begun(
+            request=request,
+            policy=policy,
+            now=rooms.clock(),
+            voice=voice,
+            versions=[] if voice is None else uow.voices.versions(voice.uid),
+            artifacts=artifacts,
+            sets=[] if voice is None else uow.voices.sets(voice.uid),
+            person=person,
+            generations={} if voice is None else generations(voice, uow=uow),
+            voice_uid=rooms.new_uid() if voice is None else voice.uid,
+            has_consent=_has_consent(voice, uow=uow),
+            held={a.fingerprint: a for a in artifacts if a.fingerprint is not None},
+        )
+    begun.version_uid = begun.current.uid if begun.current is not None else rooms.new_uid()
+    return begun
+
+
+def _has_consent(voice: Voice | None, *, uow: UnitOfWork) -> bool:
+    people = () if voice is None else voice.subject_uids
+    return voice is not None and any(uow.subjects.consents(uid, voice_uid=voice.uid) for uid in people)
+
+
+def _policy_name(request: RegisterRequest, voice: Voice | None, rooms: Rooms) -> str:
+    return request.policy or (voice.policy if voice is not None else rooms.settings.default_policy)
+
+
+def _refuse_retired(voice: Voice, request: RegisterRequest) -> None:
+    # A consent must be able to arrive: restoring needs one that is newer than what ended.
+    if voice.state is State.RETIRED and request.brings_things:
+        raise Refused(
+            f'"{voice.name}" is retired, so nothing is added to it; nothing was stored',
+            hint=f"vlm restore {voice.name}",
+        )
+
+
+def _person(request: RegisterRequest, voice: Voice | None, *, uow: UnitOfWork, rooms: Rooms) -> Person | None:
+    """Decide whose things arrive; a voice belongs to one person."""
+    told = OWN_VOICE if request.own_voice else request.subject
+    if told is None:
+        known = (
+            None if voice is None or not voice.subject_uids else uow.subjects.by_uid(voice.subject_uids[0])
+        )
+        if known is not None:
+            return Person(known, None, new=False)
+        if request.audio or request.consents:
+            raise UsageError(
+                "recordings and consents belong to a person: say whose with --subject ID, or say --own-voice",
+                hint=f"vlm register {request.name} --help",
+            )
+        return None
+    if voice is not None and voice.subject_uids:
+        owner = uow.subjects.by_uid(voice.subject_uids[0])
+        same = find_subject(told, uow=uow, rooms=rooms)
+        if owner is not None and (same is None or same.uid != owner.uid):
+            raise Refused(
+                f'"{voice.name}" belongs to subject {owner.pseudonym}; another person has voices of their own',
+                hint="vlm register NAME --subject ID",
+            )
+    return person_of(told, uow=uow, rooms=rooms)
+
+
+def _settle_version(begun: Begun, intake: Intake, reader: Reader) -> None:
+    """Decide whether the weights that came are a version that exists, and describe a new one."""
+    identity = intake.identity
+    if identity is None:
+        if begun.request.io_spec is not None:
+            reader.specification()
+        return
+    same = [v for v in begun.versions if v.withdrawn_at is None and v.identity == identity]
+    if same:
+        begun.adopt(same[-1].uid)
+        intake.follow(same[-1].uid, begun.artifacts)
+        if begun.request.io_spec is not None:
+            reader.specification()
+        return
+    begun.adopt(reader.new_uid())
+    begun.new_version = True
+    reader.begin_version()
+    reader.specification()
+
+
+def _commit(begun: Begun, intake: Intake, rooms: Rooms) -> str:
+    """Write the rows in one transaction, unless nothing is new; return what was created."""
+    voice = changed_voice(begun, intake)
+    if not begun.new_version and not intake.new and not intake.consents and voice == begun.voice:
+        return "nothing"
+    with rooms.registry.write() as uow:
+        now = uow.voices.find(begun.request.name)
+        if (now is None) != (begun.voice is None) or (now is not None and now.uid != begun.voice_uid):
+            raise Refused(
+                f'"{begun.request.name}" changed while its files were read; nothing was stored',
+                hint="vlm list",
+            )
+        if now is not None:
+            refuse_while_purged(now, uow=uow)
+            _refuse_retired(now, begun.request)
+            check_generation(begun.generations, uow=uow)
+            voice = replace(voice, state=now.state)
+        created = write_rows(begun, intake, voice, uow=uow)
+        hit("register.before_commit")
+        uow.commit()
+    return created
+
+
+def _golden(begun: Begun, intake: Intake, rooms: Rooms) -> str:
+    """Record what the voice says today, where a runtime is here; its failure is a finding, not an error."""
+    from lifecycle.services.golden import record_if_possible
+
+    heard = any(a.role in {Role.WEIGHTS, Role.EMBEDDING} for a in intake.new)
+    ours = any(a.kind == OURS for a in (*begun.artifacts, *intake.new))
+    if not heard or not ours:
+        return "none"
+    try:
+        return "pending" if record_if_possible(begun.request.name, rooms=rooms) is None else "recorded"
+    except VlmError as error:
+        rooms.progress.step("golden").done(f"pending: {error.message}")
+        return "pending"
+
+
+def _told(
+    begun: Begun,
+    intake: Intake,
+    created: str,
+    rooms: Rooms,
+    *,
+    stored: int,
+    removed: int,
+    left: int,
+    golden: str,
+) -> Registered:
+    request = begun.request
+    number = begun.number
+    return Registered(
+        voice=request.name,
+        version=number,
+        created=created,
+        subject=None if begun.person is None else begun.person.subject.pseudonym,
+        artifacts=tuple(
+            Stored(
+                role=artifact.role.value,
+                kind=artifact.kind,
+                digest=str(artifact.digest),
+                size_bytes=artifact.size_bytes,
+                sealed=artifact.data_class.sealed,
+                summary=intake.summaries.get(artifact.uid, artifact.kind),
+            )
+            for artifact in intake.new
+        ),
+        stored_bytes=stored if created != "nothing" else 0,
+        skipped=tuple(intake.skipped),
+        recordings=sum(1 for arrived in intake.originals if arrived.inspection.kind == "audio"),
+        seconds=None if intake.seconds is None else round(intake.seconds, 3),
+        originals_left=left,
+        originals_removed=removed,
+        golden=golden,
+        notes=tuple(_notes(begun, intake, left=left, removed=removed)),
+        warnings=tuple(_warnings(begun, rooms)),
+        next=f"vlm verify {request.name} --torch 2.x"
+        if created in {"voice", "version"}
+        else f"vlm show {request.name}",
+    )
+
+
+def _notes(begun: Begun, intake: Intake, *, left: int, removed: int) -> list[tuple[str, str]]:
+    request, notes = begun.request, []
+    if removed:
+        notes.append((f"{removed} original(s) removed; their sealed copies were read back first", ""))
+    if left:
+        many = f"{left} original{'s' if left != 1 else ''} still lie{'s' if left == 1 else ''} where they came from"
+        cure = "" if request.move else "(register --move removes them)"
+        notes.append((f"{many}, unencrypted {cure}".rstrip(), ""))
+    if intake.skipped:
+        named = ", ".join(intake.skipped[:5]) + (" ..." if len(intake.skipped) > 5 else "")
+        notes.append((f"skipped {len(intake.skipped)}: {named}", ""))
+    if intake.lock is not None:
+        pinned, packages = intake.lock.facts.get("pinned"), intake.lock.facts.get("packages")
+        name = shown(request.lockfile.name) if request.lockfile is not None else "the lockfile"
+        verdict = "" if pinned == packages else ": not a lock"
+        notes.append((f"{name} pins {pinned} of {packages} packages{verdict}", ""))
+    return notes
+
+
+def _warnings(begun: Begun, rooms: Rooms) -> list[str]:
+    request, found = begun.request, []
+    person = begun.person
+    told = request.subject
+    if person is not None and person.subject.label is not None and not request.own_voice:
+        told = rooms.vault.keys.open_text(person.subject.label)
+    if told and told.casefold() in request.name.casefold():
+        found.append(
+            f"the voice's name contains the subject's id; names of voices lie open in \"{rooms.settings.home}\""
+        )
+    own = request.own_voice or (begun.voice is not None and begun.voice.own_voice)
+    if request.audio and not own and not request.consents and not begun.has_consent:
+        found.append(
+            f"no consent came with the recordings: vlm register {request.name} --consent FILE --consent-until DATE"
+        )
+    if request.consent_end is not None and request.consent_end < begun.now:
+        found.append(f"the consent ended {request.consent_until}, so nothing may be done with the recordings")
+    return found
