@@ -1,4 +1,4 @@
-"""Fill an environment: torch by the wheel that was found, its Python dependencies without CUDA, stubs, byte code.
+"""Fill an environment: torch by the wheel that was found, its Python dependencies without CUDA, stubs.
 
 Used for managed runtimes and for the developer's `.venv` alike.
 """
@@ -110,11 +110,11 @@ def fill(
         lock = _install_locked(uv, interpreter, needed, python)
     except UvFailed as error:
         raise Unavailable(
-            f"torch {wheel.public} could not be installed: {error.reason}", hint="vlm runtime list"
+            f"torch {wheel.public} could not be installed: {error.reason}",
+            hint=f"vlm runtime add {wheel.public} --dry-run",
         ) from error
     names = _adapt(site / "torch" / "lib", site, progress)
-    progress("compiling and testing", None)
-    _compile(interpreter, site)
+    progress("testing", None)
     facts = smoke(interpreter)
     sha256 = wheel.sha256 or (_sha256(Path(wheel.location)) if wheel.rung == "folder" else None)
     own = {"name": "torch", "version": wheel.version, "wheel": wheel.name, "sha256": sha256}
@@ -220,10 +220,10 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _compile(interpreter: Path, site: Path) -> None:
+def compile_all(venv: Path) -> None:
     """Write byte code once: a sandbox mounts the runtime read-only and could never keep it."""
     subprocess.run(
-        [str(interpreter), "-I", "-m", "compileall", "-q", "-j", "2", str(site)],
+        [str(venv / "bin" / "python"), "-I", "-m", "compileall", "-q", "-j", "2", str(site_packages(venv))],
         capture_output=True,
         check=False,
         timeout=1800,

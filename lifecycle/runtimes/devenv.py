@@ -9,9 +9,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from lifecycle.domain.defaults import DEFAULT_TORCH
@@ -35,13 +37,13 @@ def main(arguments: list[str] | None = None) -> int:
     venv = options.venv.absolute()
     settings = package_settings(os.environ)
     show = sys.stderr.isatty()
-    uv = make_uv(_runtimes_folder(), settings, os.environ, offline=options.offline, show=show)
+    uv = make_uv(_cache_root(venv), settings, os.environ, offline=options.offline, show=show)
     try:
         if options.lock:
             install_locked(uv, venv, options.lock.absolute())
         if options.torch:
             importlib.invalidate_caches()
-            install_torch(uv, venv, options.torch)
+            install_torch(uv, venv, options.torch, lock=options.lock)
     except VlmError as error:
         sys.stderr.write(f"devenv: {error.message}\n" + (f"     {error.hint}\n" if error.hint else ""))
         return error.exit_code
@@ -68,7 +70,7 @@ def install_locked(uv: Uv, venv: Path, lock: Path) -> None:
         raise Unavailable(f"the locked packages could not be installed: {error.reason}") from error
 
 
-def install_torch(uv: Uv, venv: Path, version: str) -> None:
+def install_torch(uv: Uv, venv: Path, version: str, *, lock: Path | None = None) -> None:
     """Install torch by the ladder unless one of that version already runs.
 
     Raises:
@@ -88,38 +90,35 @@ def install_torch(uv: Uv, venv: Path, version: str) -> None:
     wheel = Search(spec, python, uv, os.environ.get("VLM_TORCH_INDEX")).find()
     size = "" if wheel.local else f", {(wheel.size_bytes or 0) / 1e6:.0f} MB to download"
     _say(f"torch {wheel.version} from {wheel.rung}{size}")
-    installed = _installed_requirements(venv, engine_requirements())
+    constraints = uv.root / "constraints.txt"
+    constraints.write_text("".join(f"{pin}\n" for pin in _pins(venv, lock)))
     build.fill(
-        uv,
+        replace(uv, environment={**uv.environment, "UV_CONSTRAINT": str(constraints)}),
         venv,
         python=python,
         wheel=wheel,
-        requirements=installed,
+        requirements=engine_requirements(),
         progress=lambda line, _size: _say(line),
     )
 
 
-def _installed_requirements(venv: Path, wanted: tuple[str, ...]) -> list[str]:
-    """Pin what torch shares with the locked packages to the versions that the lock chose."""
+def _pins(venv: Path, lock: Path | None) -> list[str]:
+    """Pin what is installed because the lock names it, so that torch's needs are met by the locked versions."""
     from importlib.metadata import distributions
 
-    from packaging.utils import canonicalize_name
-
-    site = str(next((venv / "lib").glob("python3*")) / "site-packages")
-    pins: dict[str, str] = {
-        canonicalize_name(each.metadata["Name"]): each.version for each in distributions(path=[site])
+    if lock is None:
+        return []
+    named = {
+        _plain(name) for name in re.findall(r"^([A-Za-z0-9._-]+)==", lock.read_text("utf-8"), re.MULTILINE)
     }
-    shared = (
-        "numpy",
-        "soundfile",
-        "setuptools",
-        "typing-extensions",
-        "jinja2",
-        "filelock",
-        "fsspec",
-        "sympy",
-    )
-    return [*wanted, *(f"{name}=={pins[name]}" for name in shared if name in pins)]
+    site = str(next((venv / "lib").glob("python3*")) / "site-packages")
+    installed = {_plain(each.metadata["Name"]): each.version for each in distributions(path=[site])}
+    return [f"{name}=={version}" for name, version in sorted(installed.items()) if name in named]
+
+
+def _plain(name: str) -> str:
+    """A package's name as PEP 503 compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _runs(venv: Path, accepts: Callable[[str], bool]) -> bool:
@@ -131,10 +130,10 @@ def _runs(venv: Path, accepts: Callable[[str], bool]) -> bool:
     return bool(version) and accepts(version[0])
 
 
-def _runtimes_folder() -> Path:
-    """VLM_RUNTIMES, whose package cache the developer's environment shares, else a folder beside the environment."""
+def _cache_root(venv: Path) -> Path:
+    """VLM_RUNTIMES, else the folder of the tests' runtimes: whose package cache it is, shares files by hard link."""
     named = os.environ.get("VLM_RUNTIMES")
-    return Path(named).expanduser().absolute() if named else _PROJECT / ".venv" / "runtimes-cache"
+    return Path(named).expanduser().absolute() if named else venv / "test-runtimes"
 
 
 def _say(line: str) -> None:

@@ -174,6 +174,8 @@ class RuntimeStore:
             requirements=self._requirements,
             progress=progress,
         )
+        progress("compiling", None)
+        build.compile_all(venv)
         lock_text = json.dumps(built.lock, sort_keys=True, separators=(",", ":"))
         runtime = Runtime(
             path=folder,
@@ -294,7 +296,7 @@ def _steps(wheel: Wheel) -> tuple[str, ...]:
     steps = [f"install {wheel.name}", "install numpy and what torch needs in Python, no CUDA packages"]
     if wheel.rung == "index" and platform.system() == "Linux":
         steps.append("generate stub libraries in place of CUDA")
-    return (*steps, "compile and test in a child process")
+    return (*steps, "test in a child process and compile")
 
 
 def _safe(version: str) -> str:
