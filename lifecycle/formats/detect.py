@@ -20,7 +20,7 @@ from lifecycle.formats import (
 )
 from lifecycle.formats.checkpoints import Checkpoint
 from lifecycle.formats.model import Finding, Inspection, TensorInfo, Unread, plural, shown
-from lifecycle.formats.pickles import scan_words
+from lifecycle.formats.pickles import scan_words, walk
 from lifecycle.formats.safetensors import common_dtype
 from lifecycle.formats.source import Source
 from lifecycle.formats.zips import Zip, looks_like_zip, repaired
@@ -60,6 +60,7 @@ def _read(source: Source, name: str, *, digests: bool) -> Inspection:
             return _zip(source, digests=digests)
     if safetensors.looks_like(head, source.size):
         with _known_as("safetensors"):
+            _refuse_two_faces(source)
             return safetensors.read(source, digests=digests)
     if head[:6] == arrays.MAGIC:
         return arrays.read_npy(source, digests=digests)
@@ -84,6 +85,17 @@ def _known_as(kind: str) -> Iterator[None]:
         yield
     except Unread as unread:
         raise Unread(unread.reason, kind=kind if unread.kind == "unknown" else unread.kind) from None
+
+
+def _refuse_two_faces(source: Source) -> None:
+    """Refuse a data file that a careless `torch.load` would run: one that is a pickle or a tar archive too."""
+    if checkpoints.is_tar(source):
+        raise Unread("is a data file and a tar archive at once")
+    try:
+        walk(source, 0, source.size, external=False)
+    except Unread:
+        return
+    raise Unread("is a data file and a pickle at once")
 
 
 def _zip(source: Source, *, digests: bool) -> Inspection:

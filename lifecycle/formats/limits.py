@@ -16,9 +16,6 @@ MAX_LITERAL: Final = MIB
 MAX_LITERALS_TOTAL: Final = 64 * MIB
 """All strings that are kept while one pickle is walked."""
 
-MAX_LINE: Final = 64 * KIB
-"""Lines of protocol 0."""
-
 MAX_KEY_BITS: Final = 60
 """Greater integers as keys can be made to collide, which costs quadratic time."""
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from lifecycle.formats.limits import KIB, MAX_LINE, MAX_LITERAL, MAX_LITERALS_TOTAL, MAX_OPCODES
+from lifecycle.formats.limits import KIB, MAX_LITERAL, MAX_LITERALS_TOTAL, MAX_OPCODES
 from lifecycle.formats.model import Unread
 from lifecycle.formats.source import Source
 
@@ -61,12 +61,19 @@ class OpStream:
     def line(self) -> bytes:
         """Return the bytes up to the next newline, without it."""
         parts: list[bytes] = []
-        for _ in range(MAX_LINE):
-            byte = self.take(1)
-            if byte == b"\n":
+        while True:
+            begin = self.position - self._base
+            if not 0 <= begin < len(self._window):
+                self.take(1)
+                self.position -= 1
+                begin = self.position - self._base
+            end = self._window.find(b"\n", begin)
+            part = self._window[begin : end if end >= 0 else len(self._window)]
+            parts.append(part)
+            self.position += len(part) + (end >= 0)
+            self._keep(len(part))
+            if end >= 0:
                 return b"".join(parts)
-            parts.append(byte)
-        raise Unread("has a line in its pickle that is too long")
 
     def literal(self, count: int, kind: str) -> bytes | Skipped:
         """Return a literal of `count` bytes, or measure and skip it where it is long."""
@@ -75,10 +82,13 @@ class OpStream:
         if count > MAX_LITERAL:
             self.position += count
             return Skipped(kind, count)
+        self._keep(count)
+        return self.take(count)
+
+    def _keep(self, count: int) -> None:
         self._kept += count
         if self._kept > MAX_LITERALS_TOTAL:
             raise Unread("holds more text in its pickle than can be looked at")
-        return self.take(count)
 
 
 def _bytes(width: str) -> Callable[[OpStream], object]:

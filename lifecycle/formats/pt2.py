@@ -19,7 +19,7 @@ from lifecycle.formats.limits import MAX_NODES, MIB
 from lifecycle.formats.model import Finding, Inspection, TensorInfo, Unread, plural, shown
 from lifecycle.formats.pickles import Walk
 from lifecycle.formats.safetensors import common_dtype
-from lifecycle.formats.source import Source
+from lifecycle.formats.source import Source, memory
 from lifecycle.formats.values import Storage, Tensor
 from lifecycle.formats.zips import Zip
 
@@ -52,6 +52,8 @@ _EXPRESSIONS: Final = (
     ast.Expression, ast.Constant, ast.Name, ast.Load, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare,
     ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.Call, ast.keyword, ast.Subscript, ast.Attribute,
 )  # fmt: skip
+_TEXTS: Final = frozenset({"archive_format", "archive_version", "version", "byteorder"})
+_TEXT_FOLDERS: Final = (".data/", "extra/", "extra_files/")
 _NATIVE: Final = (".so", ".dll", ".dylib", ".pyd", ".cubin", ".cpp", ".cu", ".py", ".exe", ".sh")
 
 
@@ -96,7 +98,7 @@ def read(container: Zip, *, digests: bool = False) -> Inspection:
     findings = [Finding("danger", "code", message) for message in graph.dangers]
     findings += container.check()
     raw, infos = _raw_weights(container, folder, digests=digests)
-    nested = list(_nested(container, raw | set(graphs), findings))
+    nested = list(_nested(container, folder, raw | set(graphs), findings))
     for part in nested:
         findings += [finding for walk in part.walks for finding in walk.findings]
         infos += part.infos(digests=digests) if not part.unsafe and not part.facts.get("sample") else ()
@@ -259,8 +261,8 @@ def _numbers(items: object) -> tuple[int, ...] | None:
     return tuple(n for n in numbers if isinstance(n, int))
 
 
-def _nested(container: Zip, used: set[str], findings: list[Finding]) -> Iterator[Checkpoint]:
-    """Read every torch file inside, and refuse what is neither that nor plain text."""
+def _nested(container: Zip, folder: str, used: set[str], findings: list[Finding]) -> Iterator[Checkpoint]:
+    """Read every member that torch would unpickle; only what it reads as text or as raw numbers is left out."""
     for name, member in container.members.items():
         if name in used or member.size == 0 or name.endswith("/"):
             continue
@@ -268,20 +270,19 @@ def _nested(container: Zip, used: set[str], findings: list[Finding]) -> Iterator
             message = f'holds "{shown(name)}", which is code of the machine'
             findings.append(Finding("danger", "native_code", message))
             continue
-        if not member.stored:
+        rest = name.removeprefix(folder)
+        if rest in _TEXTS or rest.startswith(_TEXT_FOLDERS):
             continue
-        inside = container.window(name)
-        head = inside.at(0, min(4, inside.size))
-        if head == b"PK\x03\x04":
-            part = checkpoints.read_zip(Zip(inside))
-            part.facts["sample"] = "sample_inputs" in name or "example_inputs" in name
-            yield part
-        elif head[:1] == b"\x80" or name.endswith((".pt", ".pkl")) or "custom_obj" in name:
-            yield _pickled(inside, name)
+        inside = container.window(name) if member.stored else memory(container.read(name))
+        part = _member(inside, name)
+        part.facts["sample"] = "sample_inputs" in name or "example_inputs" in name
+        yield part
 
 
-def _pickled(inside: Source, name: str) -> Checkpoint:
+def _member(inside: Source, name: str) -> Checkpoint:
     try:
+        if inside.at(0, min(4, inside.size)) == b"PK\x03\x04":
+            return checkpoints.read_zip(Zip(inside))
         return checkpoints.read_legacy(inside) or checkpoints.read_pickle(inside)
     except Unread as unread:
         raise Unread(f'holds a member "{shown(name)}" that {unread.reason}', kind="pt2") from None

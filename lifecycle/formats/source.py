@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
-from lifecycle.formats.limits import MAX_CHUNK, MAX_TEXT_MEMBER
+from lifecycle.formats.limits import KIB, MAX_CHUNK, MAX_TEXT_MEMBER
 from lifecycle.formats.model import Unread
+
+_WINDOW: Final = 16 * KIB
 
 
 class Source:
@@ -25,6 +27,8 @@ class Source:
         self._file = file
         self._start = start
         self._patch = patch
+        self._window = b""
+        self._window_at = 0
         self.size = size
 
     def at(self, offset: int, count: int) -> bytes:
@@ -37,6 +41,16 @@ class Source:
             raise Unread(f"has a part of {count} bytes where at most {MAX_TEXT_MEMBER} can be read")
         if offset < 0 or count < 0 or offset + count > self.size:
             raise Unread(f"ends at byte {self.size}, inside a part that says it goes on")
+        if count > _WINDOW // 2:
+            return self._patched(offset, self._read(offset, count))
+        # headers are small and near each other
+        begin = offset - self._window_at
+        if begin < 0 or begin + count > len(self._window):
+            self._window = self._read(offset, min(_WINDOW, self.size - offset))
+            self._window_at, begin = offset, 0
+        return self._patched(offset, self._window[begin : begin + count])
+
+    def _read(self, offset: int, count: int) -> bytes:
         self._file.seek(self._start + offset, os.SEEK_SET)
         parts = []
         missing = count
@@ -46,10 +60,12 @@ class Source:
                 raise Unread("became shorter while it was read")
             parts.append(part)
             missing -= len(part)
-        data = b"".join(parts)
-        if offset < len(self._patch):
-            data = self._patch[offset : offset + count] + data[len(self._patch) - offset :]
-        return data
+        return b"".join(parts)
+
+    def _patched(self, offset: int, data: bytes) -> bytes:
+        if offset >= len(self._patch):
+            return data
+        return self._patch[offset : offset + len(data)] + data[len(self._patch) - offset :]
 
     def chunks(self, offset: int, count: int) -> Iterator[bytes]:
         """Yield `count` bytes from `offset` in pieces of at most one MiB."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -122,7 +123,7 @@ def require_safe(inspection: Inspection, name: str) -> None:
         UnreadableFile: It was not read.
     """
     quoted = f'"{shown(name)}"'
-    look = f"see what it holds: vlm inspect {shown(name)}"
+    look = f"see what it holds: vlm inspect {shlex.quote(shown(name))}"
     if inspection.safe is None:
         raise UnreadableFile(f"{inspection.error or quoted + ' was not read'}; nothing was stored", hint=look)
     danger = inspection.danger

@@ -398,6 +398,8 @@ def unread_files() -> dict[str, bytes]:
         "late-proto.pkl": b"\x80\x02N\x80\x04.",
         "deep.pkl": b"\x80\x02" + b"(" * 10_000 + b".",
         "laughs.pkl": b"\x80\x02(]q\x00" + b"".join(_layer(n) for n in range(60)) + b"t.",
+        "two-faces.safetensors": two_faces(),
+        "tar.safetensors": tar_and_safetensors(),
         "not-onnx.onnx": b"hello",
         "long.onnx": onnx(raw=b"\0" * 12),
     }
@@ -424,6 +426,24 @@ def tar_and_pickle() -> bytes:
     block = bytearray(start + b"X" * (512 - len(start)))
     block[148:156] = b" " * 8
     block[148:156] = f"{sum(block):06o}\0 ".encode()
+    return bytes(block)
+
+
+def two_faces() -> bytes:
+    """Return a safetensors file that pickle reads as: protocol 2, a long line of text, then a payload."""
+    payload = b"cposix\nsystem\n(S'true'\ntR."
+    header = f'{{"a":{{"dtype":"U8","shape":[{len(payload)}],"data_offsets":[0,{len(payload)}]}}}}'
+    length = int.from_bytes(b"\x80\x02V\0\0\0\0\0", "little")
+    return safetensors_raw(header.ljust(length - 1) + "\n", payload)
+
+
+def tar_and_safetensors() -> bytes:
+    """Return a safetensors file whose first block is a tar header too."""
+    block = bytearray(
+        safetensors_raw('{"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]}}'.ljust(600), b"\0" * 8)
+    )
+    block[148:156] = b" " * 8
+    block[148:156] = f"{sum(block[:512]):06o}  ".encode()
     return bytes(block)
 
 

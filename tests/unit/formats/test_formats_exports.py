@@ -248,6 +248,25 @@ def test_a_payload_in_the_sample_inputs_is_unsafe(program):
     assert found.danger.message == "calls posix.system when loaded"
 
 
+def test_a_payload_is_found_in_a_compressed_member(program):
+    with zipfile.ZipFile(io.BytesIO(program)) as old:
+        members = [(name, old.read(name)) for name in old.namelist()]
+    sample = next(name for name, _ in members if name.endswith("sample_inputs/model.pt"))
+    members = [(name, build.evil_checkpoint() if name == sample else raw) for name, raw in members]
+
+    assert look(build.archive(members, compress=[sample])).safe is False
+
+
+def test_a_payload_is_found_in_a_weight_that_is_pickled(program):
+    folder = zipfile.ZipFile(io.BytesIO(program)).namelist()[0].partition("/")[0]
+
+    found = look(
+        rewritten(program, lambda m: [*m, (f"{folder}/data/weights/weight_9", b"cposix\nsystem\n(S'x'\ntR.")])
+    )
+
+    assert found.safe is False
+
+
 def test_the_layout_before_torch_2_8_is_read():
     graph = {
         "graph_module": {"graph": {"nodes": [{"target": "torch.ops.aten.relu.default", "inputs": []}]}},
