@@ -10,7 +10,8 @@ import typer
 from lifecycle.cli.common import DryRunOption, Invocation, JsonOption, QuietOption, VerboseOption, YesOption
 
 if TYPE_CHECKING:
-    from lifecycle.services.purge import PurgeRequest
+    from lifecycle.bootstrap import Rooms
+    from lifecycle.services.purge import Preview, PurgeRequest
 
 certificate_app = typer.Typer(help="Check the receipt of a purge.", rich_markup_mode=None)
 
@@ -125,12 +126,26 @@ def _purge(request: PurgeRequest, call: Invocation) -> None:
     if call.dry_run:
         call.end(planned.to_json(), [*planned.lines(), "nothing was changed (--dry-run)"])
     if planned.plan.empty:
-        call.end(planned.to_json(), planned.lines())
+        _retire_empty(planned, call, rooms=rooms)
     for line in planned.lines():
         call.say(line)
     call.confirm("", typed=request.name)
     done = purge(planned, rooms=rooms)
     call.end(done.to_json(), done.lines(verbose=call.verbose), exit_code=done.exit_code)
+
+
+def _retire_empty(planned: Preview, call: Invocation, *, rooms: Rooms) -> None:
+    """Nothing is left to destroy: a voice that is still in service is retired, and that is all."""
+    from lifecycle.domain.voices import State
+    from lifecycle.services.retire import retire as move
+
+    name = planned.request.name
+    nothing = f"nothing of {name} was left to destroy"
+    if planned.voice.state is State.RETIRED:
+        call.end({**planned.to_json(), "dry_run": False}, [f"{name} is retired already; {nothing}"])
+    call.confirm(nothing, typed=name)
+    done = move(name, rooms=rooms)
+    call.end({**planned.to_json(), **done.to_json()}, [f"retired {name}; {nothing}"])
 
 
 @certificate_app.command("verify", epilog="Example: vlm certificate verify 2026-11-22-9f2c41.dsse.json")

@@ -55,9 +55,9 @@ POINTS: tuple[str, ...] = (
     "purge.after_vacuum",
     "purge.before_verify_commit",
     "purge.after_verify",
+    "purge.after_receipt_written",
     "purge.before_close",
     "purge.after_receipt",
-    "purge.after_journal_dropped",
 )
 
 _armed: tuple[str, Callable[[], None]] | None = None

@@ -50,6 +50,7 @@ class Scope:
         artifacts: All that are still there, of every class and version of the voice.
         owners: For each blob of class model, every voice that refers to it.
         leaving: Subjects of the voice of whom nothing else lives; their labels go too.
+        model_until: When the policy ends what it keeps; RFC 3339 UTC.
     """
 
     voice_uid: str
@@ -59,6 +60,7 @@ class Scope:
     subject_uids: Sequence[str] = ()
     leaving: Sequence[str] = ()
     evidence: Sequence[Evidence] = ()
+    model_until: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +307,7 @@ def _kept(scope: Scope, verb: PurgeVerb, nodes: Mapping[str, str]) -> tuple[Node
         elif artifact.data_class is not DataClass.MODEL:
             continue
         elif verb is PurgeVerb.PURGE_AUDIO:
-            basis, end = "policy", None
+            basis, end = "policy", scope.model_until
         elif shared:
             basis, end = "another voice refers to it", None
         else:

@@ -250,8 +250,6 @@ def _finish(committed: Purge, *, rooms: Rooms) -> Purged:
     path = journal_path(rooms.settings.keys, rooms.installation, committed.uid)
     journal = _journal(path, committed, rooms=rooms)
     written = run_steps(committed, journal, rooms=rooms)
-    drop_journal(path)
-    hit("purge.after_journal_dropped")
     return Purged(
         voice=journal.name,
         plan=Plan.from_json(committed.plan),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lifecycle.domain.errors import VlmError
 from lifecycle.domain.states import Move, moved
 from lifecycle.domain.voices import DataClass, Role, State, Voice
 from lifecycle.erasure.graph import Node
@@ -17,6 +18,7 @@ from lifecycle.erasure.receipt import rfc3339
 from lifecycle.erasure.uncovered import uncovered
 from lifecycle.services.guard import refuse_held, refuse_while_purged
 from lifecycle.services.originals import Original, find_originals
+from lifecycle.services.policy import load_policy, policy_home
 
 if TYPE_CHECKING:
     from lifecycle.bootstrap import Rooms
@@ -60,6 +62,7 @@ class Preview:
             "voice": self.voice.name,
             "state": self.voice.state.value,
             "purged": False,
+            "dry_run": True,
             "subjects": list(self.pseudonyms),
             "would_destroy": dict(self.plan.counts()),
             "would_be_mute": self.plan.mutes,
@@ -115,10 +118,12 @@ class Preview:
 
     def _kept(self) -> list[str]:
         kept: list[str] = []
-        roles = Counter(node.kind for node in self.plan.kept if node.basis == "policy")
-        if roles:
+        models = [node for node in self.plan.kept if node.basis == "policy"]
+        if models:
+            roles = Counter(node.kind for node in models)
             names = ", ".join(_word(role, n) for role, n in sorted(roles.items()))
-            kept.append(f'{names} (policy "{self.voice.policy}"; the model can still speak)')
+            until = f", until {models[0].until[:10]}" if models[0].until else ""
+            kept.append(f'{names} (policy "{self.voice.policy}"{until}; the model can still speak)')
         ends = [node.until for node in self.plan.kept if node.basis == "evidence of consent"]
         if ends:
             last = max((end[:10] for end in ends if end), default=None)
@@ -172,7 +177,7 @@ def preview(request: PurgeRequest, *, rooms: Rooms) -> Preview:
         refuse_held(voice, uow=uow)
         artifacts = uow.voices.artifacts(voice.uid)
         plan = make_plan(
-            _scope(voice, artifacts, uow=uow),
+            _scope(voice, artifacts, uow=uow, rooms=rooms),
             request.verb,
             new_uid=rooms.new_uid,
             basis=request.basis,
@@ -192,11 +197,10 @@ def preview(request: PurgeRequest, *, rooms: Rooms) -> Preview:
     )
 
 
-def _scope(voice: Voice, artifacts: Sequence[Artifact], *, uow: UnitOfWork) -> Scope:
+def _scope(voice: Voice, artifacts: Sequence[Artifact], *, uow: UnitOfWork, rooms: Rooms) -> Scope:
     digests = {str(a.digest) for a in artifacts if a.data_class is DataClass.MODEL}
     owners = uow.purges.owners(digests)
-    consents = [c for uid in voice.subject_uids for c in uow.subjects.consents(uid, voice_uid=voice.uid)]
-    ends = {c.evidence_uid: c.valid_until for c in consents if c.evidence_uid}
+    ends = evidence_ends(rooms)
     return Scope(
         voice_uid=voice.uid,
         artifacts=artifacts,
@@ -209,11 +213,33 @@ def _scope(voice: Voice, artifacts: Sequence[Artifact], *, uow: UnitOfWork) -> S
         subject_uids=voice.subject_uids,
         leaving=uow.purges.leaving(voice.uid),
         evidence=[
-            Evidence(a.uid, rfc3339(end) if (end := ends.get(a.uid)) else None)
-            for a in artifacts
-            if a.data_class is DataClass.EVIDENCE
+            Evidence(a.uid, ends.get(a.key_id or "")) for a in artifacts if a.data_class is DataClass.EVIDENCE
         ],
+        model_until=_model_until(voice, rooms),
     )
+
+
+def evidence_ends(rooms: Rooms) -> dict[str, str | None]:
+    """Return, for each evidence key, when what it seals may be destroyed."""
+    from lifecycle.vault import key_database as rows
+
+    with rooms.vault.keys.database.read() as connection:
+        keys = rows.key_rows(connection)
+        return {
+            wrap.wrapped: root.ends_at
+            for wrap in rows.wrap_rows(connection)
+            if (root := keys.get(wrap.wrapping)) is not None and root.purpose == "evidence-root"
+        }
+
+
+def _model_until(voice: Voice, rooms: Rooms) -> str | None:
+    """Return when the voice's policy ends what it keeps of a retired voice."""
+    retired = voice.changed_at if voice.state is State.RETIRED else rooms.clock()
+    try:
+        policy = load_policy(voice.policy, own=policy_home(rooms))
+        return rfc3339(policy.keep_weights.after(retired))
+    except (VlmError, OverflowError):
+        return None
 
 
 def not_covered(verb: PurgeVerb, *, rooms: Rooms) -> tuple[Node, ...]:

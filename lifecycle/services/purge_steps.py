@@ -17,7 +17,7 @@ from lifecycle.erasure.receipt import Receipt, rfc3339
 from lifecycle.services.jobs import clear_dead, strays
 from lifecycle.services.originals import remove_original
 from lifecycle.services.purge_check import look_again
-from lifecycle.services.purge_journal import Journal
+from lifecycle.services.purge_journal import Journal, drop_journal, journal_path
 from lifecycle.services.purge_nodes import Result, Work, nodes_around, places_of, stored_nodes
 from lifecycle.services.purge_preview import not_covered
 from lifecycle.services.receipts import Written, write_receipt
@@ -127,7 +127,7 @@ def _blobs(work: Work, promise: Promise) -> None:
         step.advance(1)
         hit("purge.during_blobs")
     _tick(work, promise)
-    step.done(f"{len(going)} files, {len(work.plan.keys)} keys")
+    step.done(f"{counted(len(going), 'file')}")
     hit("purge.after_blobs")
 
 
@@ -141,14 +141,13 @@ def _keys(work: Work, promise: Promise) -> None:
             key_ids,
             subject_uid=subject_uid,
             subject_leaves=subject_uid in work.plan.leaving,
-            progress=work.rooms.progress,
         )
         residue, current = residue + done.residue, done.new_epoch
         if done.old_epoch != done.new_epoch:
             destroyed.append(done.old_epoch)
     epochs = {"destroyed": destroyed, "current": current}
     _tick(work, promise, {"epochs": epochs, "residue": residue})
-    step.done(f"{len(work.plan.keys)} destroyed")
+    step.done(f"{counted(len(work.plan.keys), 'key')} destroyed, the survivors moved and opened again")
     hit("purge.after_keys")
 
 
@@ -208,6 +207,9 @@ def _receipt_step(work: Work, promise: Promise) -> None:
     checkpoint = seal_checkpoint(rooms=work.rooms)
     receipt = _receipt(work, checkpoint=checkpoint)
     written = write_receipt(receipt, rooms=work.rooms)
+    hit("purge.after_receipt_written")
+    rooms = work.rooms
+    drop_journal(journal_path(rooms.settings.keys, rooms.installation, work.purge.uid))
     hit("purge.before_close")
     now = work.rooms.clock()
     with work.rooms.registry.write() as uow:
@@ -247,6 +249,11 @@ def _receipt(work: Work, *, checkpoint: Mapping[str, Json] | None = None) -> Rec
         },
         tool=tool(),
     )
+
+
+def counted(number: int, one: str) -> str:
+    """Return a number with its word."""
+    return f"{number} {one}" if number == 1 else f"{number} {one}s"
 
 
 def tool() -> str:
