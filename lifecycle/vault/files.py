@@ -18,9 +18,10 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder, and its parents, that only the owner can enter."""
+    """Make a folder, and those above it that are missing, which only the owner can enter."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for missing in reversed([each for each in (folder, *folder.parents) if not each.exists()]):
+            missing.mkdir(mode=0o700, exist_ok=True)  # mkdir(parents=True) would give the parents other modes
     except OSError as error:
         raise unavailable(folder, error) from None
 

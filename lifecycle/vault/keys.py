@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from blake3 import blake3
 
@@ -32,6 +33,7 @@ from lifecycle.vault.wraps import KEY_BYTES, open_small, seal_small, wrap
 
 __all__ = ["DataKey", "EpochGone", "FileKeyHolder", "KeyDestroyed", "KeyStore", "PurgedKeys", "surviving"]
 
+T = TypeVar("T")
 DATA_PURPOSES = frozenset({"source", "template", "label", "evidence"})
 # Keys without a person: of the look-up tags, of sealed rows, and above the data keys of voices without a person.
 _INSTALLATION_KEYS = ("lookup", "row", "subject", "fingerprint")
@@ -152,7 +154,7 @@ class KeyStore:
             if purpose == "evidence":
                 parent = self._evidence_root(connection, subject_uid, until)
             else:
-                parent = self._only(connection, purpose="subject", subject=subject_uid)
+                parent = _only(connection, purpose="subject", subject=subject_uid)
             key, material = self._add(connection, purpose=purpose, subject=subject_uid, parent=parent)
         return DataKey(id=key.uid, material=material)
 
@@ -163,8 +165,7 @@ class KeyStore:
             KeyDestroyed: It is gone.
             IntegrityError: Its wrap does not open (`EpochGone`: the epoch's key is not in VLM_KEYS).
         """
-        with self._chain() as (_, chain):
-            return DataKey(id=key_id, material=chain.material(key_id))
+        return DataKey(id=key_id, material=self._read(lambda _, chain: chain.material(key_id)))
 
     def key_ids(self, subject_uid: str | None) -> Mapping[str, str]:
         """Return the ids of a person's data keys, each with its purpose."""
@@ -195,13 +196,9 @@ class KeyStore:
         Raises:
             KeyDestroyed: The person's keys are gone.
         """
-        with self._chain() as (connection, chain):
-            key = self._only(connection, purpose="row", subject=subject_uid)
-            head = _ROW + bytes.fromhex(key.uid)
-            sealed = seal_small(
-                chain.material(key.uid), content, _ROW_BOUND + head, random_bytes=self.random_bytes
-            )
-            return head + sealed
+        key, material = self._read(_only_key("row", subject_uid))
+        head = _ROW + bytes.fromhex(key)
+        return head + seal_small(material, content, _ROW_BOUND + head, random_bytes=self.random_bytes)
 
     def open_bytes(self, sealed: bytes) -> bytes:
         """Open a sealed row; the row itself says with which key.
@@ -212,8 +209,8 @@ class KeyStore:
         """
         if len(sealed) < 17 or sealed[:1] != _ROW:
             raise IntegrityError("a sealed row is damaged", hint="vlm doctor")
-        with self._chain() as (_, chain):
-            content = open_small(chain.material(sealed[1:17].hex()), sealed[17:], _ROW_BOUND + sealed[:17])
+        material = self._read(lambda _, chain: chain.material(sealed[1:17].hex()))
+        content = open_small(material, sealed[17:], _ROW_BOUND + sealed[:17])
         if content is None:
             raise IntegrityError("a sealed row was changed", hint="vlm doctor")
         return content
@@ -232,17 +229,14 @@ class KeyStore:
         Raises:
             KeyDestroyed: The person's keys are gone.
         """
-        with self._chain() as (connection, chain):
-            key = self._only(connection, purpose="fingerprint", subject=subject_uid)
-            tag = blake3(str(content).encode("ascii"), key=chain.material(key.uid))
-        return f"blake3:{tag.hexdigest()}"
+        _, material = self._read(_only_key("fingerprint", subject_uid))
+        return f"blake3:{blake3(str(content).encode('ascii'), key=material).hexdigest()}"
 
     def lookup_tag(self, text: str) -> str:
         """Return a keyed tag (64 hexadecimal digits) by which a name is found; case and form do not matter."""
         normal = unicodedata.normalize("NFC", unicodedata.normalize("NFKC", text).casefold()).strip()
-        with self._chain() as (connection, chain):
-            key = self._only(connection, purpose="lookup", subject=None)
-            return blake3(normal.encode("utf-8", "surrogateescape"), key=chain.material(key.uid)).hexdigest()
+        _, material = self._read(_only_key("lookup", None))
+        return blake3(normal.encode("utf-8", "surrogateescape"), key=material).hexdigest()
 
     def purge(
         self,
@@ -330,17 +324,14 @@ class KeyStore:
                 raise Busy("a purge of keys was interrupted and must end first", hint="vlm doctor")
             yield connection
 
-    @contextlib.contextmanager
-    def _chain(self) -> Iterator[tuple[sqlite3.Connection, KeyChain]]:
-        with self.database.read() as connection:
-            yield connection, KeyChain(connection, self.holder)
-
-    def _only(self, connection: sqlite3.Connection, *, purpose: str, subject: str | None) -> KeyRow:
-        key = rows.find_key(connection, purpose=purpose, subject=subject)
-        if key is None:
-            whose = "the installation" if subject is None else f'subject "{subject[:12]}"'
-            raise KeyDestroyed(f"the keys of {whose} were destroyed")
-        return key
+    def _read(self, work: Callable[[sqlite3.Connection, KeyChain], T]) -> T:
+        try:
+            with self.database.read() as connection:
+                return work(connection, KeyChain(connection, self.holder))
+        except EpochGone:
+            # A purge may have ended between our view of the database and the look at the holder.
+            with self.database.read() as connection:
+                return work(connection, KeyChain(connection, self.holder))
 
     def _evidence_root(
         self, connection: sqlite3.Connection, subject: str | None, until: datetime | None
@@ -373,6 +364,24 @@ class KeyStore:
         content = wrap(above, material, empty.binding(key), random_bytes=self.random_bytes)
         rows.add_wrap(connection, WrapRow(wrapping, key.uid, epoch.number, content))
         return key, material
+
+
+def _only(connection: sqlite3.Connection, *, purpose: str, subject: str | None) -> KeyRow:
+    key = rows.find_key(connection, purpose=purpose, subject=subject)
+    if key is None:
+        whose = "the installation" if subject is None else f'subject "{subject[:12]}"'
+        raise KeyDestroyed(f"the keys of {whose} were destroyed")
+    return key
+
+
+def _only_key(
+    purpose: str, subject: str | None
+) -> Callable[[sqlite3.Connection, KeyChain], tuple[str, bytes]]:
+    def work(connection: sqlite3.Connection, chain: KeyChain) -> tuple[str, bytes]:
+        uid = _only(connection, purpose=purpose, subject=subject).uid
+        return uid, chain.material(uid)
+
+    return work
 
 
 def arguments_digest(text: str) -> str:

@@ -105,7 +105,7 @@ def purge(
     if earlier is not None:
         return _result(run, wanted, earlier)
     step.done("nothing was left to destroy")
-    return PurgedKeys(wanted.key_ids, number, number, None, "nothing was left to destroy", 0)
+    return PurgedKeys(wanted.key_ids, number, number, None, "nothing was left to destroy", 0, searched=False)
 
 
 def resume(store: KeyStore, *, failpoint: Callable[[str], None]) -> bool:
@@ -296,4 +296,5 @@ def _result(run: _Run, wanted: Wanted, done: Rotation) -> PurgedKeys:
         keybag=keybag_path(run.store, done.new_epoch),
         verified_by=f"a fresh process opened all {done.opened} surviving wraps",
         residue=run.residue,
+        searched=bool(run.windows),
     )
