@@ -79,6 +79,6 @@ def doctor(
     from lifecycle.services.doctor import examine
 
     call = Invocation(json=json, quiet=quiet, verbose=verbose, dry_run=dry_run)
-    report = examine(call.rooms(), repair=not dry_run)
+    report = examine(call.rooms(writable=False), repair=not dry_run)
     lines = columns([[finding.state, finding.message, finding.next or ""] for finding in report.findings])
     call.end(report.to_json(), [*lines, report.summary], exit_code=report.exit_code)
