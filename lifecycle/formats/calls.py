@@ -7,7 +7,7 @@ from typing import Final
 
 from lifecycle.formats import known
 from lifecycle.formats.limits import MAX_DIMS, MAX_ELEMENTS, MAX_KEY
-from lifecycle.formats.model import Unread
+from lifecycle.formats.model import Unread, shown
 from lifecycle.formats.opcodes import Skipped
 from lifecycle.formats.values import Array, Global, Mapping, Record, Storage, Tensor, is_key
 
@@ -316,12 +316,55 @@ def storage(persistent: object) -> Storage | Global:
         raise Unread("refers to data outside its pickle in a way that torch never writes") from None
 
 
-def set_array_state(target: Array, state: object) -> None:
-    """Read numpy's array state: (version, shape, dtype, fortran order, data).
+def set_state(target: object, state: object, *, script: bool) -> None:
+    """Give an object its state, once, where that only sets attributes.
 
     Raises:
-        Unread: It has another form.
+        Unread: It has no state, or one that no writer gives it.
     """
+    if isinstance(target, Array):
+        _set_array_state(target, state)
+    elif isinstance(target, Mapping):
+        if not isinstance(state, dict):
+            raise Unread("gives a dictionary in its pickle attributes that are no dictionary")
+        check_attributes(list(state))
+    elif isinstance(target, Record) and target.cls == "numpy.dtype" and isinstance(state, tuple):
+        return
+    elif isinstance(target, Record) and target.state is None:
+        target.state = _object_state(target.cls, state, script=script)
+    else:
+        raise Unread("sets the state of a value in its pickle that has none")
+
+
+def _object_state(cls: str, state: object, *, script: bool) -> object:
+    if script and cls.startswith("__torch__."):
+        return state
+    if cls not in known.DATA_CLASSES and not known.is_layer(cls):
+        raise Unread("sets the state of a value in its pickle that has none")
+    if not isinstance(state, dict):
+        raise Unread(f"gives an object of {shown(cls)} a state that is no dictionary")
+    check_attributes(list(state))
+    return state
+
+
+def check_attributes(names: list[object]) -> None:
+    """Refuse attributes by which Python would call something later, such as `__setstate__` or `append`.
+
+    Raises:
+        Unread: One of the names is of that kind.
+    """
+    for name in names:
+        if isinstance(name, str) and (name in _METHODS or (name.startswith("__") and name.endswith("__"))):
+            raise Unread(
+                f'gives an object in its pickle the attribute "{shown(name, 40)}", which Python calls'
+            )
+
+
+_METHODS: Final = frozenset({"append", "extend", "add"})
+
+
+def _set_array_state(target: Array, state: object) -> None:
+    """Read numpy's array state: (version, shape, dtype, fortran order, data)."""
     if not isinstance(state, tuple) or len(state) != 5 or not isinstance(state[1], tuple):
         raise Unread("gives an array a state that numpy never writes")
     if not all(isinstance(n, int) and 0 <= n < 1 << 50 for n in state[1]) or len(state[1]) > 64:

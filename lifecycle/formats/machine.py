@@ -12,7 +12,7 @@ from typing import Final
 from lifecycle.formats import calls, known
 from lifecycle.formats.limits import MAX_MARKS, MAX_NAME, MAX_WORK
 from lifecycle.formats.model import Finding, Severity, Unread, shown
-from lifecycle.formats.values import Array, Global, Mapping, Opaque, Record, Walk, is_key
+from lifecycle.formats.values import Global, Mapping, Opaque, Record, Walk, is_key
 
 _OLD_MODULES: Final = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 _OLD_NAMES: Final = {"builtins.unicode": "builtins.str", "builtins.long": "builtins.int"}
@@ -212,7 +212,7 @@ class Machine:
     def _extend(self, target: object, items: list[object]) -> None:
         if isinstance(target, list):
             target.extend(items)
-        elif isinstance(target, Record) and (known.is_layer(target.cls) or target.cls == "builtins.list"):
+        elif isinstance(target, Record) and target.cls == "builtins.list":
             target.items.extend(items)
         elif not isinstance(target, Opaque):
             raise Unread("appends to a value in its pickle that is no list")
@@ -242,6 +242,8 @@ class Machine:
             if not is_key(items[index]):
                 raise Unread("has a dictionary key in its pickle that is no plain value")
             target[items[index]] = items[index + 1]
+        if isinstance(target, Mapping) and target.cls.endswith(".AttributeDict"):  # its keys are attributes
+            calls.check_attributes(items[::2])
 
     # names, calls, objects
 
@@ -356,24 +358,8 @@ class Machine:
         target = self._top()
         if isinstance(target, Global):
             self._danger("change", target.name)
-        elif isinstance(target, Record):
-            self._set_state(target, state)
-        elif isinstance(target, Array):
-            calls.set_array_state(target, state)
-        elif not isinstance(target, (Opaque, Mapping)):
-            raise Unread("sets the state of a value in its pickle that has none")
-
-    def _set_state(self, target: Record, state: object) -> None:
-        if target.cls == "numpy.dtype" and isinstance(state, tuple):
-            return
-        if self._script and target.cls.startswith("__torch__."):
-            target.state = state
-            return
-        if target.cls not in known.DATA_CLASSES and not known.is_layer(target.cls):
-            raise Unread("sets the state of a value in its pickle that has none")
-        if not isinstance(state, dict):
-            raise Unread(f"gives an object of {shown(target.cls)} a state that is no dictionary")
-        target.state = state
+        elif not isinstance(target, Opaque):
+            calls.set_state(target, state, script=self._script)
 
     # data outside the pickle
 

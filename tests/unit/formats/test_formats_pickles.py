@@ -138,6 +138,19 @@ def test_what_no_writer_writes_is_not_read(code):
         follow(b"\x80\x02" + code, external=False)
 
 
+@pytest.mark.parametrize("name", ["__setstate__", "__class__", "append"])
+def test_an_attribute_that_python_would_call_is_refused(name):
+    with pytest.raises(Unread):
+        follow(build.Writer().dump(build.Object("utils", "HParams", {name: 1})))
+
+
+def test_a_state_is_given_once():
+    made = build.Writer().dump(build.Object("utils", "HParams", {"a": 1}))[:-1]
+
+    with pytest.raises(Unread):
+        follow(made + b"}b.")
+
+
 def test_a_memo_is_used_as_python_uses_it():
     shared = ["x"]
     found = follow(pickle.dumps([shared, shared], protocol=4))
