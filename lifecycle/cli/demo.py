@@ -39,7 +39,7 @@ def demo(
     from lifecycle.bootstrap import utc_now
     from lifecycle.services.demo import Demo
     from lifecycle.services.demo import tour as transcript
-    from lifecycle.services.home import write_durably
+    from lifecycle.vault.files import write_durably
 
     call = Invocation(json=json, quiet=quiet, offline=offline)
     settings = call.settings()
@@ -52,7 +52,7 @@ def demo(
     )
     result = show.run(now=utc_now(), judged=judge)
     if tour is not None:
-        write_durably(tour, transcript(result, version=version("voice-lifecycle")))
+        write_durably(tour, transcript(result, version=version("voice-lifecycle")).encode())
     call.end(result.to_json(), _ending(result))
 
 

@@ -11,6 +11,7 @@ from lifecycle.bootstrap import RandomBytes, installation_of
 from lifecycle.domain.errors import NotFound, Unavailable, UsageError
 from lifecycle.services.session import open_session
 from lifecycle.settings import HERE, Settings
+from lifecycle.vault.files import write_durably
 
 FOLDERS = ("blobs", "work", "certificates", "logs")
 
@@ -83,26 +84,6 @@ def _make(home: Path, keys: Path, installation: str, *, created: bool, here: boo
     for folder in (home, *(home / name for name in FOLDERS), keys):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if created:
-        write_durably(home / "installation", installation + "\n")
+        write_durably(home / "installation", f"{installation}\n".encode())
     if here:
-        write_durably(keys / "here", str(home.resolve()))
-
-
-def write_durably(path: Path, text: str) -> None:
-    """Write a small file so that a crash leaves the old one or the new one, readable by the owner alone."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        write_durably(keys / "here", str(home.resolve()).encode())
