@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lifecycle.domain.errors import IntegrityError
-from lifecycle.services.home import write_durably
+from lifecycle.vault.files import write_durably
 
 # SQLite cuts a long value into pages, so pieces are searched for; 24 random bytes do not occur by chance.
 PIECE_BYTES = 24
@@ -71,7 +71,7 @@ def journal_path(keys: Path, installation: str, purge_uid: str) -> Path:
 
 def write_journal(path: Path, journal: Journal) -> None:
     """Store a journal so that a crash leaves it whole or not at all."""
-    write_durably(path, json.dumps(journal.to_json()))
+    write_durably(path, json.dumps(journal.to_json()).encode("ascii"))
 
 
 def read_journal(path: Path) -> Journal:
