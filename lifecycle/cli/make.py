@@ -1,4 +1,4 @@
-"""`vlm prepare`, `vlm train`, `vlm speak`: how a voice is made."""
+"""`vlm prepare`, `vlm train`, `vlm speak`: how a voice is made, and heard."""
 
 from __future__ import annotations
 
@@ -8,117 +8,136 @@ from typing import Annotated
 
 import typer
 
-from lifecycle.cli.common import DryRunOption, Invocation, JsonOption, QuietOption
+from lifecycle.cli.common import DryRunOption, Invocation, JsonOption, QuietOption, VerboseOption
+from lifecycle.cli.register import from_input
 
-AudioOption = Annotated[
-    list[Path], typer.Option("--audio", help="Recordings of one person; repeatable.", metavar="DIR|FILE")
-]
+Files = list[Path]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
 
 
 def add(app: typer.Typer) -> None:
     """Register the family."""
-    app.command(epilog="Example: vlm prepare recordings/me")(prepare)
-    app.command(epilog="Example: vlm train me --audio recordings/me --own-voice")(train)
-    app.command(epilog='Example: vlm speak me --text "Is anybody there?" -o out.wav')(speak)
+    app.command(epilog="Example: vlm prepare recordings/lin")(prepare)
+    app.command(epilog="Example: vlm train mine --audio recordings/mine --own-voice")(train)
+    app.command(epilog='Example: vlm speak mine --text "The old road is quiet." -o mine.wav')(speak)
 
 
 def prepare(
-    paths: Annotated[list[Path], typer.Argument(help="Recordings, or folders of them.", metavar="PATH")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A recording, or a folder of them.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write the judgement there, as JSON.")
+    ] = None,
+    force: ForceOption = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Judge recordings before a voice is made of them; nothing is stored."""
-    from lifecycle.render.progress import TerminalProgress
-    from lifecycle.runtimes.environments import Runtimes
-    from lifecycle.services.prepare import prepare as judge
+    """Judge recordings before a voice is made of them: enough speech, one person, clean enough.
+
+    Recommended are 60 s of speech; below 10 s they are refused. Exit code 0: good or usable. 6: refused.
+    """
+    from lifecycle.domain.errors import UnreadableFile
+    from lifecycle.services.prepare import prepare as run
 
     call = Invocation(json=json, quiet=quiet)
-    settings = call.settings()
-    progress = TerminalProgress(quiet=quiet or json)
-    runtimes = Runtimes(settings, progress=progress)
-    try:
-        result = judge(paths, runtimes=runtimes, torch=settings.default_torch, progress=progress)
-    finally:
-        runtimes.close()
-    call.end(result.to_json(), result.lines(), exit_code=result.exit_code)
+    judged = run(path, rooms=call.rooms(), out=out, force=force)
+    if judged.refused and not json:
+        raise UnreadableFile(judged.sentence, hint=f"see the figures: vlm prepare {path} --json")
+    call.end(judged.to_json(), judged.lines(), exit_code=UnreadableFile.exit_code if judged.refused else 0)
 
 
 def train(
-    name: Annotated[str, typer.Argument(help="Name of the voice.")],
-    audio: AudioOption,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the voice.")],
+    audio: Annotated[
+        Files, typer.Option("--audio", metavar="PATH", help="A recording or a folder of them; repeatable.")
+    ],
     own_voice: Annotated[bool, typer.Option("--own-voice", help="The voice is your own.")] = False,
     subject: Annotated[
         str | None,
-        typer.Option("--subject", help="Whose voice it is; - reads the id from input.", metavar="ID"),
+        typer.Option("--subject", metavar="ID", help="Whose voice it is; - reads it from input."),
     ] = None,
     consent: Annotated[
-        list[Path] | None, typer.Option("--consent", help="Evidence of consent; repeatable.", metavar="FILE")
+        Files | None,
+        typer.Option("--consent", metavar="FILE", help="Evidence of the person's consent; repeatable."),
     ] = None,
     consent_until: Annotated[
         datetime | None,
-        typer.Option(
-            "--consent-until", metavar="DATE", formats=["%Y-%m-%d"], help="Last day of the consent, in UTC."
-        ),
-    ] = None,
-    owner: Annotated[str | None, typer.Option("--owner", help="Who answers for it.", metavar="TEAM")] = None,
-    contact: Annotated[
-        str | None, typer.Option("--contact", help="How to reach them.", metavar="MAIL")
+        typer.Option("--consent-until", metavar="DATE", formats=["%Y-%m-%d"], help="Last day of it, in UTC."),
     ] = None,
     budget: Annotated[
-        float, typer.Option("--budget", help="Seconds of training.", min=1.0, max=86_400.0)
-    ] = 60.0,
-    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same voice.", min=0)] = 0,
+        float, typer.Option("--budget", metavar="SECONDS", help="How long the fit may tune.")
+    ] = 120.0,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of everything random in it.")] = 0,
+    move: Annotated[
+        bool, typer.Option("--move", help="Remove the originals once their sealed copies were read back.")
+    ] = False,
+    owner: Annotated[str | None, typer.Option("--owner", metavar="TEAM", help="Who answers for it.")] = None,
+    contact: Annotated[
+        str | None, typer.Option("--contact", metavar="MAIL", help="How to reach them.")
+    ] = None,
+    policy: Annotated[
+        str | None, typer.Option("--policy", metavar="NAME", help="The policy it is kept by.")
+    ] = None,
     dry_run: DryRunOption = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
+    verbose: VerboseOption = False,
 ) -> None:
-    """Fit the base voice to recordings of one person, and register what comes of it."""
-    from lifecycle.cli.register import from_input
-    from lifecycle.services.train import TrainRequest
-    from lifecycle.services.train import train as fit
+    """Fit a voice to recordings, and register it with them.
 
-    call = Invocation(json=json, quiet=quiet, dry_run=dry_run)
-    request = TrainRequest(
+    The fit runs fenced in the default runtime; nothing is stored unless it ends well.
+    """
+    from lifecycle.services.register_request import RegisterRequest
+    from lifecycle.services.train import train as run
+
+    call = Invocation(json=json, quiet=quiet, verbose=verbose, dry_run=dry_run)
+    request = RegisterRequest(
         name=name,
         audio=tuple(audio),
         own_voice=own_voice,
         subject=from_input(subject),
         consents=tuple(consent or ()),
         consent_until=None if consent_until is None else consent_until.date(),
+        move=move,
         owner=owner,
         contact=contact,
-        budget_s=budget,
-        seed=seed,
+        policy=policy,
     )
-    if dry_run:
-        told = f"would train {name} for {budget:.0f} s on {', '.join(map(str, audio))}, and register it"
-        call.end({"name": name, "budget_s": budget, "audio": [str(path) for path in audio]}, [told])
-    result = fit(request, rooms=call.rooms())
-    call.end(result.to_json(), result.lines())
+    request.check()
+    done = run(request, rooms=call.rooms(), budget_s=budget, seed=seed, dry_run=dry_run)
+    call.end(done.to_json(), done.lines())
 
 
 def speak(
-    name: Annotated[str, typer.Argument(help="Name of the voice.")],
-    text: Annotated[str, typer.Option("--text", help="What to say.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The WAV file to write.")],
-    speed: Annotated[float, typer.Option("--speed", help="2 is twice as fast.", min=0.25, max=4.0)] = 1.0,
-    pitch: Annotated[
-        float, typer.Option("--pitch", help="Semitones; 12 is an octave up.", min=-24.0, max=24.0)
-    ] = 0.0,
-    pause: Annotated[float, typer.Option("--pause", help="Factor on pauses.", min=0.0, max=10.0)] = 1.0,
-    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same samples.", min=0)] = 0,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite the file.")] = False,
-    dry_run: DryRunOption = False,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the voice.")],
+    text: Annotated[str, typer.Option("--text", metavar="TEXT", help="What to say; - reads it from input.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The WAV file to write.")],
+    speed: Annotated[float, typer.Option("--speed", help="2 is twice as fast; 0.25 to 4.")] = 1.0,
+    pitch: Annotated[float, typer.Option("--pitch", help="Semitones added to the melody; -24 to 24.")] = 0.0,
+    pause: Annotated[float, typer.Option("--pause", help="Factor of every pause; 0 to 10.")] = 1.0,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="The same seed gives the same sound.")] = 0,
+    language: Annotated[str, typer.Option("--language", metavar="LANG", help="Language of the text.")] = "en",
+    force: ForceOption = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Let a voice say a text."""
-    from lifecycle.services.speak import Control, SpeakRequest
-    from lifecycle.services.speak import speak as say
+    """Let a voice say a text into a WAV file; the trail remembers that it did."""
+    import sys
 
-    call = Invocation(json=json, quiet=quiet, dry_run=dry_run)
-    control = Control(speed=speed, pitch_semitones=pitch, pause=pause, seed=seed)
-    if dry_run:
-        call.end({"name": name, "out": str(out)}, [f"would let {name} speak into {out}"])
-    said = say(SpeakRequest(name, text, out, control, overwrite=force), rooms=call.rooms())
-    call.end(said.to_json(), [f"{said.out}  {said.seconds_of_audio:.1f} s of audio in {said.seconds:.1f} s"])
+    from lifecycle.services.speak import SpeakRequest
+    from lifecycle.services.speak import speak as run
+
+    call = Invocation(json=json, quiet=quiet)
+    said = sys.stdin.read(100_000) if text == "-" else text
+    request = SpeakRequest(
+        name=name,
+        text=said,
+        out=out,
+        speed=speed,
+        pitch=pitch,
+        pause=pause,
+        seed=seed,
+        language=language,
+        force=force,
+    )
+    done = run(request, rooms=call.rooms())
+    call.end(done.to_json(), done.lines())
