@@ -22,7 +22,7 @@ BITS: Final = {
 """dtype -> bits per element."""
 
 KINDS: Final = {"vlm-voice/1": "vlm-voice", "vlm-speaker/1": "vlm-speaker"}
-_WORDS: Final = {"vlm-voice": "vlm voice", "vlm-speaker": "vlm speaker", "safetensors": "safetensors"}
+_WORDS: Final = {"vlm-voice": "vlm-voice", "vlm-speaker": "vlm-speaker", "safetensors": "safetensors"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def read(source: Source, *, digests: bool = False) -> Inspection:
     if "config" in metadata:
         facts["config"] = _config(metadata["config"], findings)
     elif kind == "vlm-voice":
-        findings.append(Finding("warning", "no_config", "says that it is a vlm voice but holds no settings"))
+        findings.append(Finding("warning", "no_config", "says that it is a vlm-voice but holds no settings"))
     what = f"{_WORDS[kind]}, {facts['dtype']}, {plural(len(infos), 'tensor')}"
     summary = f"{what}     data only, nothing in it can run"
     return Inspection(kind, safe=True, findings=tuple(findings), facts=facts, tensors=infos, summary=summary)

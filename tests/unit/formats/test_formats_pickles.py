@@ -151,6 +151,17 @@ def test_a_state_is_given_once():
         follow(made + b"}b.")
 
 
+@pytest.mark.parametrize("key", [(1, "a"), ("a", None), 2**50, 1.5, None, b"x"])
+def test_plain_keys_are_read(key):
+    assert follow(pickle.dumps({key: 1}, protocol=4)).value == {key: 1}
+
+
+@pytest.mark.parametrize("key", [2**70, (2**40, 1), (1, 2, 3, 4), ((1,),), (1.5,), "x" * 5_000])
+def test_keys_that_could_be_made_to_collide_are_refused(key):
+    with pytest.raises(Unread):
+        follow(pickle.dumps({key: 1}, protocol=4))
+
+
 def test_a_memo_is_used_as_python_uses_it():
     shared = ["x"]
     found = follow(pickle.dumps([shared, shared], protocol=4))
