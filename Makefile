@@ -36,7 +36,7 @@ $(BIN)/pip:
 
 # pip is used once, to bring uv; uv installs everything else, with pip's settings handed on.
 $(BIN)/uv: $(BIN)/pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.5"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.8"
 
 $(VENV)/.run: $(BIN)/uv requirements/run.lock pyproject.toml
 	$(DEVENV) --lock requirements/run.lock

@@ -31,6 +31,8 @@ from engine.protocol import encode as encode_message
 
 Limits = Mapping[str, int]
 
+#: How long a running operation may go on after the client has gone.
+_LAST_S = 3.0
 
 Operation = Callable[[Mapping[str, Any], Context], Result]
 
@@ -51,6 +53,7 @@ class Worker:
         self._queue: queue.Queue[Request | None] = queue.Queue()
         self._cancelled: set[int] = set()
         self._lock = threading.Lock()
+        self._ended = threading.Event()
 
     def send(self, message: Message) -> None:
         """Write one message."""
@@ -66,6 +69,12 @@ class Worker:
     def run(self) -> int:
         """Answer requests until the client closes the pipe or asks for "shutdown"; returns the exit status."""
         threading.Thread(target=self._read, daemon=True).start()
+        try:
+            return self._loop()
+        finally:
+            self._ended.set()
+
+    def _loop(self) -> int:
         while True:
             request = self._queue.get()
             if request is None:
@@ -92,6 +101,9 @@ class Worker:
         except (ProtocolError, OSError) as error:
             sys.stderr.write(f"worker: {error}\n")
         self._queue.put(None)
+        # nobody is left to read an answer, so an operation that still runs is not waited for
+        if not self._ended.wait(_LAST_S):
+            os._exit(1)
 
     def _answer(self, request: Request) -> Message:
         operation = self._operations.get(request.op)

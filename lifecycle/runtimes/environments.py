@@ -123,24 +123,35 @@ class Runtimes:
         return self.store.remove(runtime)
 
     def worker(self, runtime: Runtime, *, device: str = "cpu") -> Worker:
-        """Return the warm worker of a runtime; the first call starts it.
+        """Return the warm worker of a runtime, for our own voices only; the first call starts it.
+
+        It runs behind the fence that works here; where none does, as a plain process.
 
         Raises:
-            Unavailable: No fence works here, so nothing is run.
             WorkerCrashed: It did not come up.
             WorkerFailure: Its torch does not import.
         """
         return self._workers.get(runtime, device)
 
     def start_worker(
-        self, runtime: Runtime, *, work: Path | None = None, device: str = "cpu", limits: Limits | None = None
+        self,
+        runtime: Runtime,
+        *,
+        work: Path | None = None,
+        device: str = "cpu",
+        limits: Limits | None = None,
+        trusted: bool = False,
     ) -> Worker:
         """Start a worker of its own for one job, such as loading a foreign file; the caller closes it.
 
         Args:
             work: Folder in which its inputs and outputs are made; by default below VLM_HOME.
+            trusted: The job reads our own formats only, so it may run where no fence works.
+
+        Raises:
+            Unavailable: No fence works here, and the job is not trusted: nothing is run.
         """
-        fence = self.sandbox
+        fence = self.sandbox or (sandbox.Sandbox(sandbox.Fence.PLAIN) if trusted else None)
         if fence is None:
             raise Unavailable(
                 "neither bubblewrap nor Landlock works here, so nothing is run",
@@ -166,7 +177,7 @@ class Runtimes:
         return self._engine_copy
 
     def _start(self, runtime: Runtime, device: str) -> Worker:
-        return self.start_worker(runtime, device=device)
+        return self.start_worker(runtime, device=device, trusted=True)
 
 
 def _environment(settings: RuntimeSettings, environment: Mapping[str, str]) -> dict[str, str]:

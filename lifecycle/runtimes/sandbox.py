@@ -1,7 +1,8 @@
 """The fence around a worker: no network, no keys, no home, everything read-only but a scratch folder.
 
 bubblewrap where it works, else namespaces with Landlock, else nothing: without a fence foreign bytes are never
-run, and the verdict is `not_checked`. What is available is found by starting it, once per process.
+run, and the verdict is `not_checked`. What is available is found by starting it, once per process. Only our own
+voices in our own formats may be spoken and trained by a plain process, where a machine has no fence at all.
 """
 
 from __future__ import annotations
@@ -33,6 +34,11 @@ class Fence(Enum):
 
     BWRAP = "bwrap"
     LANDLOCK = "landlock"
+    PLAIN = "plain"  # no fence: a process with an empty environment, for our own voices alone
+
+
+#: The real fences, strongest first.
+FENCES = (Fence.BWRAP, Fence.LANDLOCK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ class Sandbox:
 
     @property
     def name(self) -> str:
-        """The word that verdicts carry: "bwrap" or "landlock"."""
+        """The word that verdicts carry: "bwrap", "landlock" or "plain"."""
         return self.fence.value
 
     def inputs(self, cell: Cell) -> Path:
@@ -76,6 +82,13 @@ class Sandbox:
         environment = self._environment(cell)
         if self.fence is Fence.BWRAP:
             return [*_bwrap(cell, environment), *program]
+        if self.fence is Fence.PLAIN:
+            return [
+                "/usr/bin/env",
+                "-i",
+                *(f"{name}={value}" for name, value in environment.items()),
+                *program,
+            ]
         rules = {
             "read": [*_SYSTEM, _ETC, "/proc", "/dev", *map(str, cell.read), str(cell.inputs)],
             "write": [str(cell.outputs), "/dev/shm", "/dev/null"],  # noqa: S108 - shared memory of data loaders
@@ -141,7 +154,7 @@ def choose(wanted: str = "auto") -> Sandbox | None:
         raise UsageError(
             f'VLM_SANDBOX is "{wanted}"; it can be auto, bwrap, landlock or none', hint="vlm config show"
         )
-    for fence in Fence:
+    for fence in FENCES:
         if wanted in {"auto", fence.value} and works(fence):
             return Sandbox(fence)
     return None

@@ -31,8 +31,8 @@ from lifecycle.runtimes.wheels import Search, TorchSpec
 
 _MARKER = "runtime.json"
 _SOURCES = {"cpu-index": "PyTorch's CPU index", "index": "package index, CUDA build without CUDA"}
-#: Room that unpacking takes, in wheel sizes; torch unpacks to about twice its wheel, plus the packed copy.
-_ROOM_FACTOR = 3
+#: Room for what comes beside torch and for what unpacking takes beyond twice the wheel.
+_ROOM_BYTES = 1_000_000_000
 #: How long `add` waits for another process that makes the same runtime.
 _WAIT_S = 1800.0
 _WAITING = "another process is making this runtime; waiting for it"
@@ -140,6 +140,11 @@ class RuntimeStore:
             folder.mkdir()
             try:
                 runtime = self._build(folder, plan, progress, offline=offline, show=show)
+            except OSError as error:
+                build.remove_tree(folder)
+                raise Unavailable(
+                    f'"{folder}" could not be written: {error.strerror}', hint="vlm runtime list"
+                ) from error
             except BaseException:
                 build.remove_tree(folder)
                 raise
@@ -217,7 +222,7 @@ class RuntimeStore:
 
     def _room(self, wheel: Wheel) -> None:
         free = shutil.disk_usage(self.root).free
-        needed = _ROOM_FACTOR * (wheel.size_bytes or 0)
+        needed = _ROOM_BYTES + 2 * (wheel.size_bytes or 0)
         if free < needed:
             raise Unavailable(
                 f"torch {wheel.public} needs about {needed / 1e9:.1f} GB while it is unpacked, and "

@@ -219,7 +219,7 @@ class Worker:
 
     @property
     def sandbox(self) -> str:
-        """The fence it runs behind: "bwrap" or "landlock"."""
+        """The fence it runs behind: "bwrap", "landlock" or "plain"."""
         return self._sandbox.name
 
     @property

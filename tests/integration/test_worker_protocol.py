@@ -17,13 +17,13 @@ import pytest
 from lifecycle.domain.errors import Unavailable, UnreadableFile
 from lifecycle.runtimes import sandbox
 from lifecycle.runtimes.model import Runtime
-from lifecycle.runtimes.sandbox import Fence, Sandbox
+from lifecycle.runtimes.sandbox import Sandbox
 from lifecycle.runtimes.snapshot import EngineCopy, snapshot
 from lifecycle.runtimes.store import RuntimeStore, engine_folder
 from lifecycle.runtimes.worker import Limits, Worker, WorkerCrashed, WorkerFailure
 from tests.conftest import TEST_RUNTIMES
 
-FENCES = [fence for fence in Fence if sandbox.works(fence)]
+FENCES = [fence for fence in sandbox.FENCES if sandbox.works(fence)]
 pytestmark = pytest.mark.skipif(not FENCES, reason="no fence works on this machine")
 
 

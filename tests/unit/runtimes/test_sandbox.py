@@ -12,7 +12,7 @@ import pytest
 
 from lifecycle.domain.errors import UsageError
 from lifecycle.runtimes import sandbox
-from lifecycle.runtimes.sandbox import Cell, Fence, Sandbox
+from lifecycle.runtimes.sandbox import FENCES, Cell, Fence, Sandbox
 
 _PROBE = """
 import json, os, socket, sys
@@ -41,7 +41,7 @@ print(json.dumps({
 """
 
 
-@pytest.fixture(params=list(Fence), ids=lambda fence: fence.value)
+@pytest.fixture(params=list(FENCES), ids=lambda fence: fence.value)
 def fence(request) -> Sandbox:
     if not sandbox.works(request.param):
         pytest.skip(f"{request.param.value} does not work on this machine")
@@ -137,7 +137,7 @@ def test_another_word_for_the_fence_is_a_usage_error():
 
 
 def test_the_strongest_fence_that_works_is_chosen():
-    working = [fence for fence in Fence if sandbox.works(fence)]
+    working = [fence for fence in sandbox.FENCES if sandbox.works(fence)]
 
     chosen = sandbox.choose("auto")
 
@@ -152,3 +152,18 @@ def test_landlock_starts_nothing_for_a_parent_that_is_gone(cell):
     command[3] = json.dumps({**rules, "parent": 1})
 
     assert subprocess.run(command, capture_output=True, check=False).returncode == 126
+
+
+def test_without_any_fence_a_plain_process_still_gets_a_clean_environment(cell):
+    done = confined(
+        Sandbox(Fence.PLAIN), cell, "-c", "import os; print(sorted(os.environ)); print(os.environ['HOME'])"
+    )
+
+    assert "VLM_SECRET" not in done.stdout
+    assert done.stdout.splitlines()[1] == str(cell.outputs)
+
+
+def test_a_plain_process_is_never_chosen_as_a_fence(monkeypatch):
+    monkeypatch.setattr(sandbox, "works", lambda fence: fence is Fence.PLAIN)
+
+    assert sandbox.choose("auto") is None
