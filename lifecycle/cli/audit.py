@@ -55,7 +55,8 @@ def audit(
         only_new=new,
         scheduled=scheduled,
     )
-    call.end(found.to_json(), [] if found.quiet else _lines(found), exit_code=found.code)
+    lines = [] if found.quiet else _lines(found, new=new or scheduled)
+    call.end(found.to_json(), lines, exit_code=found.code)
 
 
 def _commands(command: Any, path: str) -> Iterator[str]:
@@ -65,7 +66,7 @@ def _commands(command: Any, path: str) -> Iterator[str]:
         yield from _commands(inner, f"{path} {name}")
 
 
-def _lines(found: AuditReport) -> list[str]:
+def _lines(found: AuditReport, *, new: bool) -> list[str]:
     from lifecycle.render.output import columns, duration, styled
 
     styles = {"critical": "bad", "warning": "warn", "notice": "dim"}
@@ -75,7 +76,8 @@ def _lines(found: AuditReport) -> list[str]:
     ]
     counts = [(found.count(severity), severity.value) for severity in _severities()]
     told = [f"{n} {word}{'s' if word != 'critical' and n != 1 else ''}" for n, word in counts if n]
-    line = f"{found.voices} voice{'' if found.voices == 1 else 's'}: {', '.join(told) or 'nothing at risk'}"
+    nothing = "nothing new" if new else "nothing at risk"
+    line = f"{found.voices} voice{'' if found.voices == 1 else 's'}: {', '.join(told) or nothing}"
     if found.accepted:
         risks = f"{found.accepted} risk{'' if found.accepted == 1 else 's'}"
         until = f" until {found.accepted_until:%Y-%m-%d}" if found.accepted_until else ""

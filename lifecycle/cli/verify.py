@@ -128,9 +128,9 @@ def _shown(done: Verified, *, why: bool) -> list[str]:
     table = [["", *done.torches]]
     table += [[name, *(_cell(row.get(torch)) for torch in done.torches)] for name, row in cells.items()]
     lines = columns(table)
-    todo = columns([[r.row.voice, _reason(r), r.row.next or ""] for r in done.results if r.row.next])
+    todo = _todo(done.results)
     if todo:
-        lines += ["", *todo]
+        lines += ["", *columns(todo)]
     if why:
         lines += [line for result in done.results for line in _why(result)]
     reused = sum(result.reused for result in done.results)
@@ -149,9 +149,18 @@ def _cell(result: Result | None) -> str:
     return code + styled(verdict.replace("_", " "), styles.get(verdict, "bad"))
 
 
-def _reason(result: Result) -> str:
-    where = f"torch {result.row.torch}"
-    return f"{where}: {result.row.reason}" if result.row.reason else where
+def _todo(results: Sequence[Result]) -> list[list[str]]:
+    """Return what to do, worst first; one reason on several torches is one line."""
+    folded: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        if result.row.next:
+            folded.setdefault((result.row.voice, result.row.reason), []).append(result)
+    ordered = sorted(folded.items(), key=lambda item: -item[1][0].row.verdict.exit_code)
+    lines = []
+    for (voice, reason), same in ordered:
+        torches = ", ".join(result.row.torch for result in same)
+        lines.append([voice, f"torch {torches}", reason, same[0].row.next or ""])
+    return lines
 
 
 def _why(result: Result) -> list[str]:
@@ -166,8 +175,10 @@ def _why(result: Result) -> list[str]:
     ]
     if blame := detail.get("blame"):
         lines.append(f"  {blame}")
-    if said := detail.get("said"):
-        lines.append(f"  torch said: {said}")
+    files = detail.get("files")
+    lines += (
+        [f"  torch said: {one['said']}" for one in files if "said" in one] if isinstance(files, list) else []
+    )
     findings = detail.get("findings")
     lines += [f"  known: {one['message']}" for one in findings] if isinstance(findings, list) else []
     steps = detail.get("steps")

@@ -96,8 +96,8 @@ def gpu_needs(torch: str) -> Known | None:
     if release is None:
         return None
     capabilities = ", ".join(str(number / 10) for number in release.architectures)
-    message = f"its wheel (CUDA {release.cuda}) needs NVIDIA driver {release.driver} and compute capability {capabilities}"
-    return Known("gpu-needs", message)
+    needs = f"NVIDIA driver {release.driver} and compute capability {capabilities}"
+    return Known("gpu-needs", f"its wheel (CUDA {release.cuda}) needs {needs}")
 
 
 def _names(facts: Mapping[str, object], key: str) -> Sequence[str]:
@@ -123,8 +123,8 @@ def _default_load(kind: str, facts: Mapping[str, object], torch: str) -> list[Kn
     if not foreign:
         return []
     named = ", ".join(foreign[:3])
-    default = ", which is its default since 2.6" if minor_of(torch) >= (2, 6) else ""
-    return [Known("weights-only", f"torch.load with weights_only=True{default} refuses {named}", breaks=True)]
+    default = " (the default since 2.6)" if minor_of(torch) >= (2, 6) else ""
+    return [Known("weights-only", f"torch.load refuses {named} with weights_only=True{default}", breaks=True)]
 
 
 def _half(facts: Mapping[str, object], torch: str) -> list[Known]:

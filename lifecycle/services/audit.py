@@ -15,7 +15,8 @@ from lifecycle.domain.risks import Severity
 from lifecycle.domain.verdicts import Row
 from lifecycle.domain.voices import Artifact, Role, State, Voice
 from lifecycle.registry.queries.risks import AcceptedRow
-from lifecycle.services.policy import load_policies
+from lifecycle.services.guard import holding
+from lifecycle.services.policy import load_policies, policy_home
 from lifecycle.verification.plan import Way, loader_of, subject_of
 from lifecycle.watch.report import FAIL_ON, Finding, Group, exit_code, grouped, weigh
 from lifecycle.watch.rules import RISKS, find_risks
@@ -207,22 +208,21 @@ def _snapshot(
     rooms: Rooms,
     commands: Collection[str],
 ) -> Snapshot:
-    policies = load_policies({voice.policy for voice in voices})
+    policies = load_policies({voice.policy for voice in voices}, own=policy_home(rooms))
     checked: dict[str, list[Row]] = {}
     for row in uow.verdicts.latest():
         checked.setdefault(row.version_uid, []).append(row)
     unfinished = {purge.voice_uid for purge in uow.purges.all_open()}
     names = {voice.uid: voice.name for voice in voices}
-    facts = []
+    facts, now = [], rooms.clock()
     for voice in voices:
         version = uow.voices.current(voice.uid)
         mine = [a for a in artifacts[voice.uid] if a.version_uid in {None, version.uid}]
-        one = _facts(voice, mine, policies[voice.policy], checked.get(version.uid, ()), uow)
+        one = _facts(voice, mine, policies[voice.policy], checked.get(version.uid, ()), uow=uow, now=now)
         damage = [
             Damage(a.role.value, damaged[a.digest]) for a in artifacts[voice.uid] if a.digest in damaged
         ]
         facts.append(replace(one, damage=damage, unfinished_purge=voice.uid in unfinished))
-    now = rooms.clock()
     return Snapshot(
         voices=facts,
         now=now,
@@ -243,12 +243,19 @@ def _highest_clock(rooms: Rooms) -> datetime | None:
 
 
 def _facts(
-    voice: Voice, artifacts: Sequence[Artifact], policy: Policy, checked: Iterable[Row], uow: UnitOfWork
+    voice: Voice,
+    artifacts: Sequence[Artifact],
+    policy: Policy,
+    checked: Iterable[Row],
+    *,
+    uow: UnitOfWork,
+    now: datetime,
 ) -> VoiceFacts:
     subject = subject_of(artifacts)
     held = [artifact.added_at for artifact in artifacts if artifact.role in _HELD]
     weights = [artifact for artifact in artifacts if artifact.role is Role.WEIGHTS]
     speaks = subject.way is Way.SPEAK and subject.speaker is not None
+    given = {uid: uow.subjects.consents(uid, voice_uid=voice.uid) for uid in voice.subject_uids}
     return VoiceFacts(
         name=voice.name,
         state=voice.state,
@@ -259,7 +266,8 @@ def _facts(
         own_voice=voice.own_voice,
         subjects=len(voice.subject_uids),
         recordings_since=min(held, default=None),
-        consents=[c for uid in voice.subject_uids for c in uow.subjects.consents(uid, voice_uid=voice.uid)],
+        consents=[consent for mine in given.values() for consent in mine],
+        consented=voice.own_voice or all(holding(mine, now) for mine in given.values()),
         checked=list(checked),
         golden="none" if not speaks else "pending" if subject.golden is None else "recorded",
         checkable=subject.way is not Way.NOTHING,

@@ -111,7 +111,11 @@ def described(name: str, *, rooms: Rooms) -> Mapping[str, object] | None:
     golden = material.subject.golden
     if golden is None:
         return None
-    return {**golden.facts, "recorded_at": golden.added_at, "size_bytes": golden.size_bytes}
+    return {
+        **golden.facts,
+        "recorded_at": golden.added_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "size_bytes": golden.size_bytes,
+    }
 
 
 def golden_of(material: Material, rooms: Rooms) -> Golden | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lifecycle.bootstrap import Rooms
 from lifecycle.domain.errors import NotFound, UsageError
 from lifecycle.domain.policies import Policy, parse_policy
 from lifecycle.domain.voices import checked_name
@@ -23,6 +24,11 @@ def policy_folder(package: Path | None = None) -> Path:
         if (folder / "default.yaml").is_file():
             return folder
     raise NotFound("the policies that ship with vlm are missing from this installation", hint="vlm doctor")
+
+
+def policy_home(rooms: Rooms) -> Path:
+    """Return the folder of the user's own policies, beside the user's settings."""
+    return rooms.settings.user_config.parent / "policies"
 
 
 def load_policy(name: str, *, own: Path | None = None) -> Policy:

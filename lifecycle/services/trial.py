@@ -46,6 +46,7 @@ class Outcome:
     Attributes:
         code: Whose code ran: "engine", "own", "export" or "none".
         ran: Whether anything ran at all.
+        next: The first thing to do, where it is known better than from the verdict.
     """
 
     verdict: Verdict
@@ -53,6 +54,7 @@ class Outcome:
     code: str = "none"
     ran: bool = False
     detail: Mapping[str, object] = field(default_factory=dict)
+    next: str | None = None
 
 
 def material_of(voice: Voice, uow: UnitOfWork) -> Material:
@@ -150,9 +152,19 @@ def load(worker: Worker, material: Material, rooms: Rooms, *, timeout_s: float) 
     )
 
 
+def facts_of(artifact: Artifact, rooms: Rooms) -> Mapping[str, object]:
+    """Read a stored file again without executing it; rows keep only part of what it says.
+
+    Raises:
+        NotFound, IntegrityError: It is gone or damaged.
+    """
+    with rooms.vault.blobs.reader(artifact.digest) as file:
+        return inspect(file, name=artifact.role.value, size=artifact.size_bytes).facts
+
+
 def _compare(artifact: Artifact, loaded: object, rooms: Rooms) -> str | None:
     with rooms.vault.blobs.reader(artifact.digest) as file, tensor_algorithm("sha256"):
-        static = inspect(file, name=f"{artifact.role}", size=artifact.size_bytes, digests=True)
+        static = inspect(file, name=artifact.role.value, size=artifact.size_bytes, digests=True)
     tensors = [(t.shape, t.dtype, (t.digest or "").removeprefix("sha256:") or None) for t in static.tensors]
     return tensors_agree(tensors, loaded, all_of_them=loader_of(artifact.kind) != "torchscript")
 

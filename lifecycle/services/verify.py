@@ -16,11 +16,12 @@ from lifecycle.runtimes.model import Runtime, RuntimePlan
 from lifecycle.runtimes.worker import Limits
 from lifecycle.services.golden import golden_of
 from lifecycle.services.guard import check_use
-from lifecycle.services.policy import load_policy
+from lifecycle.services.policy import load_policy, policy_home
 from lifecycle.services.trial import (
     Material,
     Outcome,
     damage_of,
+    facts_of,
     failures_as_outcomes,
     load,
     material_of,
@@ -224,14 +225,14 @@ class Bench:
         """What cannot be run here is said as far as it is known, and is never a `works`."""
         known = gpu_needs(self._runtime.torch) if device == "cuda" else None
         told = [{"code": known.code, "message": known.message}] if known else []
-        return Outcome(Verdict.NOT_CHECKED, reason, detail={"findings": told})
+        return Outcome(Verdict.NOT_CHECKED, reason, detail={"findings": told}, next=_ON_CPU)
 
     def _try(self, material: Material, device: str) -> Outcome:
         if material.subject.way is Way.NOTHING:
             return Outcome(Verdict.NOT_CHECKED, "torch opens none of its files")
         if self._fence is None:
             return Outcome(Verdict.NOT_CHECKED, _NO_FENCE)
-        policy = load_policy(material.voice.policy)
+        policy = load_policy(material.voice.policy, own=policy_home(self._rooms))
         caught: list[Outcome] = []
         speaks = material.subject.way is Way.SPEAK
         with failures_as_outcomes(caught, code="engine" if speaks else "own"):
@@ -245,12 +246,16 @@ class Bench:
         limits = Limits(address_space=most.verify_memory_mb << 20)
         with self._rooms.runtimes.start_worker(self._runtime, limits=limits) as worker:
             outcome = load(worker, material, self._rooms, timeout_s=most.verify_seconds)
-        known = [f for a in material.subject.weights for f in findings(a.kind, a.facts, self._runtime.torch)]
+        known = [
+            finding
+            for artifact in material.subject.weights
+            for finding in findings(artifact.kind, facts_of(artifact, self._rooms), self._runtime.torch)
+        ]
         told = [{"code": f.code, "message": f.message} for f in known]
         reason = outcome.reason
         if outcome.verdict is Verdict.BROKEN and (explained := next((f for f in known if f.breaks), None)):
             reason = explained.message
-        detail = {**outcome.detail, "findings": told, "said": outcome.reason}
+        detail = {**outcome.detail, "findings": told}
         return Outcome(outcome.verdict, reason, outcome.code, outcome.ran, detail)
 
     def _speak(self, material: Material, device: str, timeout_s: float) -> Outcome:
@@ -342,6 +347,7 @@ def _stands(known: Row) -> bool:
     return bool(known.detail.get("ran")) and known.verdict is not Verdict.CRASHED
 
 
+_ON_CPU = "on the cpu"
 _NO_FENCE = "neither bubblewrap nor Landlock works here, so its files were not opened"
 
 
@@ -354,14 +360,16 @@ def _refusal(voice: Voice, material: Material, uow: UnitOfWork, rooms: Rooms) ->
     try:
         check_use(voice, "be verified", uow=uow, now=rooms.clock())
     except Refused as error:
-        return Outcome(Verdict.NOT_CHECKED, error.message)
+        return Outcome(Verdict.NOT_CHECKED, error.message, next=error.hint)
     return None
 
 
 def next_step(name: str, torch: str, outcome: Outcome) -> str | None:
     """Return the first thing to do about an outcome; None where there is nothing."""
-    if outcome.verdict is Verdict.WORKS:
-        return None
+    if outcome.next == _ON_CPU:
+        return f"vlm verify {name} --torch {torch} --device cpu"
+    if outcome.verdict is Verdict.WORKS or outcome.next is not None:
+        return outcome.next
     if outcome.verdict is Verdict.NOT_CHECKED:
         if "no golden" in outcome.reason:
             return f"vlm golden record {name}"

@@ -17,7 +17,7 @@ RISKS: dict[str, str] = {
     "recordings-without-consent": "recordings are held without a consent",
     "consent-expired": "recordings are held after the consent ended",
     "consent-withdrawn": "recordings are held after the consent was withdrawn",
-    "broken": "the voice is broken on the default runtime",
+    "broken": "the voice is broken on a runtime; critical on the default one",
     "clock": "the time of day is not plausible",
     "differs": "the voice says something else than it did",
     "consent-due-soon": "a consent ends soon",
@@ -139,18 +139,18 @@ def _consent(voice: VoiceFacts, snapshot: Snapshot, purge: str) -> Iterator[Risk
 
 
 def _verdicts(voice: VoiceFacts, snapshot: Snapshot) -> Iterator[Risk]:
-    if not voice.serves or voice.mute or not voice.checkable:
+    if not voice.speaks or not voice.checkable:
         return
     for row in voice.checked:
         why = f"vlm verify {voice.name} --torch {_public(row.torch)} --why"
         broken = row.verdict in {Verdict.BROKEN, Verdict.CRASHED}
         on_default = _public(row.torch) == snapshot.default_torch
         reason = f": {row.reason}" if row.reason else ""
-        if broken and on_default:
-            what = f"{row.verdict} on torch {_public(row.torch)}{reason}"
-            yield Risk(voice.name, "broken", Severity.CRITICAL, what, why)
-        elif row.verdict is Verdict.DIFFERS or broken:
-            what = f"{row.verdict} on torch {_public(row.torch)}{reason}"
+        what = f"{row.verdict} on torch {_public(row.torch)}{reason}"
+        if broken:
+            severity = Severity.CRITICAL if on_default else Severity.WARNING
+            yield Risk(voice.name, "broken", severity, what, why)
+        elif row.verdict is Verdict.DIFFERS:
             yield Risk(voice.name, "differs", Severity.WARNING, what, why)
     yield from _stale(voice, snapshot)
 
@@ -167,7 +167,7 @@ def _stale(voice: VoiceFacts, snapshot: Snapshot) -> Iterator[Risk]:
 
 
 def _golden(voice: VoiceFacts, snapshot: Snapshot) -> Iterator[Risk]:
-    if voice.serves and not voice.mute and voice.golden == "pending" and snapshot.runtimes:
+    if voice.speaks and voice.golden == "pending" and snapshot.runtimes:
         what = "no golden yet: there is nothing to compare it with"
         yield Risk(voice.name, "golden-pending", Severity.WARNING, what, f"vlm golden record {voice.name}")
 

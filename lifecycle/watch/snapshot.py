@@ -32,6 +32,7 @@ class VoiceFacts:
         subjects: How many persons the voice names; `own_voice` says that the user is the one.
         consents: All consents of those persons that cover this voice.
         checked: The newest verdict for each runtime and device, of the current version.
+        consented: Whether the voice may be used today, as far as consents go.
         golden: "recorded", "pending" (one could be made), or "none" (nothing to speak with).
         lock: "full", "partial" or "none".
     """
@@ -46,6 +47,7 @@ class VoiceFacts:
     subjects: int = 0
     recordings_since: datetime | None = None
     consents: Sequence[Consent] = ()
+    consented: bool = True
     damage: Sequence[Damage] = ()
     checked: Sequence[Row] = ()
     golden: str = "none"
@@ -60,6 +62,11 @@ class VoiceFacts:
     def serves(self) -> bool:
         """Whether the voice is meant to speak today."""
         return self.state in {State.ACTIVE, State.DEPRECATED}
+
+    @property
+    def speaks(self) -> bool:
+        """Whether it serves, can speak, and may."""
+        return self.serves and not self.mute and self.consented
 
 
 @dataclass(frozen=True, slots=True)

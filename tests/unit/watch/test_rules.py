@@ -91,7 +91,7 @@ def test_what_cannot_wait_is_critical(voice, risk):
     ("voice", "risk"),
     [
         (replace(SOUND, checked=[row(Verdict.DIFFERS)]), "differs"),
-        (replace(SOUND, checked=[row(Verdict.BROKEN, torch="2.15.0")]), "differs"),
+        (replace(SOUND, checked=[row(Verdict.BROKEN, torch="2.15.0")]), "broken"),
         (replace(HELD, consents=[consent(until=10)]), "consent-due-soon"),
         (replace(SOUND, registered_at=NOW - timedelta(days=91)), "not-verified"),
         (
@@ -154,6 +154,12 @@ def test_a_mute_voice_is_not_asked_for_a_golden_or_a_verdict():
     mute = replace(SOUND, mute=True, golden="pending", registered_at=NOW - timedelta(days=900))
 
     assert found(mute) == {}
+
+
+def test_a_voice_without_consent_is_not_asked_for_what_may_not_be_done():
+    ended = replace(SOUND, consented=False, golden="pending", registered_at=NOW - timedelta(days=900))
+
+    assert found(ended) == {}
 
 
 def test_a_row_for_which_nothing_ran_does_not_count_as_verified():
