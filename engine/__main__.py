@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 
-def main() -> int:
+def main() -> None:
     """Put the copy's folder on the path (isolated mode does not) and run the worker."""
     root = str(Path(__file__).resolve().parents[1])
     if root not in sys.path:
@@ -15,8 +15,8 @@ def main() -> int:
     ]
     from engine.worker import main as run
 
-    return run(sys.argv[1:])
+    run(sys.argv[1:])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -13,7 +13,7 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from engine.operations import OPERATIONS, Context
 from engine.protocol import (
@@ -182,8 +182,8 @@ def hello(engine_hash: str, device: str) -> Hello:
     )
 
 
-def main(arguments: list[str]) -> int:
-    """Run a worker on standard input and output."""
+def main(arguments: list[str]) -> NoReturn:
+    """Run a worker on standard input and output, and end the process."""
     parser = argparse.ArgumentParser(prog="engine")
     parser.add_argument("--limits", type=json.loads, default={})
     parser.add_argument("--threads", type=int, default=0)
@@ -201,8 +201,14 @@ def main(arguments: list[str]) -> int:
         worker.send(hello(options.engine_hash, options.device))
     except Exception as error:  # noqa: BLE001 - a torch that does not import is an answer
         worker.send(failure_of(0, error))
-        return 1
-    return worker.run()
+        leave(1)
+    leave(worker.run())
+
+
+def leave(status: int) -> NoReturn:
+    """End the process at once: a thread that still waits for a request would make Python's own ending abort."""
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _pipes() -> tuple[IO[bytes], IO[bytes]]:

@@ -13,7 +13,7 @@ from engine.protocol import Cancel, Event, Failure, Message, Reader, Request, Re
 _LOOP = """
 import sys, time
 from engine.protocol import Result
-from engine.worker import Worker
+from engine.worker import Worker, leave
 
 def wait(params, context):
     context.progress(started=True)
@@ -38,7 +38,7 @@ def nan(params, context):
     return Result(context.request.id, {"value": float("nan")})
 
 operations = {"wait": wait, "sleep": sleep, "fail": fail, "huge": huge, "nan": nan}
-sys.exit(Worker(sys.stdin.buffer, sys.stdout.buffer, operations).run())
+leave(Worker(sys.stdin.buffer, sys.stdout.buffer, operations).run())
 """
 
 
