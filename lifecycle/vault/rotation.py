@@ -98,6 +98,7 @@ def purge(
             return _result(run, wanted, done)
     with store.database.read() as connection:
         plan = plan_of(connection, wanted, store=store)
+        _must_open(connection, plan, store)
         earlier = rows.rotation(connection, arguments=wanted.digest())
         number = rows.current_epoch(connection).number
     if plan.destroy:
@@ -106,6 +107,21 @@ def purge(
         return _result(run, wanted, earlier)
     step.done("nothing was left to destroy")
     return PurgedKeys(wanted.key_ids, number, number, None, "nothing was left to destroy", 0, searched=False)
+
+
+def _must_open(connection: sqlite3.Connection, plan: Plan, store: KeyStore) -> None:
+    """Refuse before anything is changed if a survivor is damaged: an older copy may still have its good wrap."""
+    if not plan.destroy:
+        return
+    chain = KeyChain(connection, store.holder)
+    for uid in sorted(set(rows.key_rows(connection)) - plan.destroy):
+        try:
+            chain.material(uid)
+        except IntegrityError as error:
+            raise IntegrityError(
+                f"a key that must survive does not open; nothing was destroyed: {error.message}",
+                hint=error.hint,
+            ) from None
 
 
 def resume(store: KeyStore, *, failpoint: Callable[[str], None]) -> bool:
@@ -133,6 +149,8 @@ def plan_of(connection: sqlite3.Connection, wanted: Wanted, *, store: KeyStore) 
             key.uid for key in keys.values() if key.subject == wanted.subject and key.purpose not in _EVIDENCE
         }
     above = {row.wrapping for row in wraps if row.wrapped in destroy and row.wrapping in keys} - destroy
+    # A key that has no wrap any more is lost already; it must not keep others from being destroyed.
+    destroy |= set(keys) - {row.wrapped for row in wraps}
     # A root of evidence with nothing left under it dies with it.
     used = {row.wrapping for row in wraps if row.wrapped not in destroy}
     destroy |= {uid for uid in above if keys[uid].purpose == "evidence-root" and uid not in used}
@@ -167,10 +185,9 @@ def _finish(run: _Run, rotation: Rotation) -> Rotation:
     store = run.store
     if rotation.plan is not None:
         plan = Plan.from_text(rotation.plan)
-        if rotation.step == "begun":
-            with store.database.write() as connection:
-                _rewrap(connection, store, plan, rotation)
-            run.passed("keys.after_rewrap")
+        with store.database.write() as connection:
+            _rewrap(connection, store, plan, rotation)
+        run.passed("keys.after_rewrap")
         opened = _verify(store, plan, rotation)
         run.passed("keys.after_fresh_process")
         _switch(run, plan, rotation, opened)
@@ -197,6 +214,9 @@ def _finish(run: _Run, rotation: Rotation) -> Rotation:
 
 
 def _rewrap(connection: sqlite3.Connection, store: KeyStore, plan: Plan, rotation: Rotation) -> None:
+    """Wrap every survivor under the new epoch, beside the old wraps; what an earlier try left is replaced."""
+    connection.execute("DELETE FROM wraps WHERE epoch = ?", (rotation.new_epoch,))
+    connection.executemany("DELETE FROM keys WHERE uid = ?", [(uid,) for uid in plan.replace.values()])
     old = KeyChain(connection, store.holder, epoch=rotation.old_epoch)
     keys = rows.key_rows(connection)
     epochs = rows.epochs(connection)

@@ -102,27 +102,32 @@ class Sealer:
         fixed = _FIXED.pack(MAGIC, VERSION, HEADER_BYTES, chunk_size, bytes.fromhex(key.id), salt)
         self._cipher = _Cipher(fixed, key)
         self._chunk_size = chunk_size
-        self._waiting = bytearray()
+        self._waiting = b""
         self._counter = 0
         self.header = self._cipher.header
 
     def update(self, piece: bytes) -> bytes:
         """Take a piece of the content; return the chunks that it completed, except the one that may be last."""
-        self._waiting += piece
-        sealed = []
-        start = 0
         # A full chunk waits until a byte follows it: only then is it known not to be the last.
-        while len(self._waiting) - start > self._chunk_size:
-            chunk = bytes(self._waiting[start : start + self._chunk_size])
-            sealed.append(self._cipher.encrypt(self._counter, chunk, last=False))
-            self._counter += 1
-            start += self._chunk_size
-        del self._waiting[:start]
-        return b"".join(sealed)
+        if (
+            len(self._waiting) == self._chunk_size >= len(piece) > 0
+        ):  # pieces as long as chunks are not copied
+            sealed, self._waiting = self._next(self._waiting), piece
+            return sealed
+        waiting = self._waiting + piece
+        whole = max(0, len(waiting) - 1) // self._chunk_size * self._chunk_size
+        self._waiting = waiting[whole:]
+        starts = range(0, whole, self._chunk_size)
+        return b"".join(self._next(waiting[start : start + self._chunk_size]) for start in starts)
+
+    def _next(self, chunk: bytes) -> bytes:
+        sealed = self._cipher.encrypt(self._counter, chunk, last=False)
+        self._counter += 1
+        return sealed
 
     def finish(self) -> bytes:
         """Return the last chunk."""
-        return self._cipher.encrypt(self._counter, bytes(self._waiting), last=True)
+        return self._cipher.encrypt(self._counter, self._waiting, last=True)
 
 
 def key_id_of(header: bytes) -> str:

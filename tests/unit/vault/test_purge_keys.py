@@ -219,6 +219,34 @@ def test_a_key_that_does_not_open_in_the_fresh_process_stops_the_purge_before_an
         place.keys().create_data_key(subject_uid=ANNA, purpose="source")
     assert any("interrupted" in one for one in place.keys().check())
 
+    purge_old(place, people)
+
+    assert which_open(place.keys(), people) == SURVIVORS
+    assert place.keys().check() == []
+
+
+def test_a_damaged_survivor_stops_a_purge_before_anything_is_changed(place, people):
+    """Its good wrap may be in a backup, which only the old epoch opens."""
+    with sqlite3.connect(place.folder / "home" / "keys.db") as connection:
+        connection.execute("UPDATE wraps SET bytes = zeroblob(60) WHERE wrapped = ?", (people["boris"].id,))
+
+    with pytest.raises(IntegrityError, match="nothing was destroyed"):
+        purge_old(place, people)
+
+    assert opens(place.keys(), people["old"])
+    assert place.keys().holder.epochs() == [1]
+    assert place.keys().create_data_key(subject_uid=ANNA, purpose="source")
+
+
+def test_a_key_whose_wrap_is_lost_does_not_keep_others_from_being_destroyed(place, people):
+    with sqlite3.connect(place.folder / "home" / "keys.db") as connection:
+        connection.execute("DELETE FROM wraps WHERE wrapped = ?", (people["boris"].id,))
+
+    purge_old(place, people)
+
+    assert which_open(place.keys(), people) == SURVIVORS - {"boris"}
+    assert place.keys().check() == []
+
 
 def test_an_open_reader_makes_it_busy_and_it_ends_when_the_reader_is_gone(place, people):
     reader = sqlite3.connect(place.folder / "home" / "keys.db", isolation_level=None)
