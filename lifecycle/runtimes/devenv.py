@@ -57,7 +57,7 @@ def install_locked(uv: Uv, venv: Path, lock: Path) -> None:
         Unavailable: A package cannot be had.
     """
     python = str(venv / "bin" / "python")
-    _say(f"installing {lock.name} and vlm itself into {venv}")
+    _say(f"installing {lock.name} and this project into {venv}")
     links = [word for folder in uv.settings.folders for word in ("--find-links", str(folder))]
     links += [word for link in uv.settings.remote_links for word in ("--find-links", link)]
     try:

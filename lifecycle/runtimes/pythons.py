@@ -41,7 +41,8 @@ _ASK = """
 import json, os, platform, sys
 version = sys.version_info
 print(json.dumps({
-    "executable": os.path.realpath(sys.executable), "prefix": os.path.realpath(sys.base_prefix), "version": list(version[:3]),
+    "executable": os.path.realpath(sys.executable), "prefix": os.path.realpath(sys.base_prefix),
+    "version": list(version[:3]),
     "implementation": sys.implementation.name, "bits": sys.maxsize > 2**32,
     "environment": {
         "implementation_name": sys.implementation.name, "implementation_version": platform.python_version(),

@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import os
 import queue
 import shutil
-import signal
-import stat
 import subprocess
 import tempfile
 import threading
@@ -23,91 +20,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from engine import protocol
-from lifecycle.domain.errors import Unavailable, UnreadableFile
+from lifecycle.domain.errors import Unavailable
+from lifecycle.runtimes.faults import WorkerCrashed, WorkerFailure, clean
 from lifecycle.runtimes.model import Runtime
+from lifecycle.runtimes.outputs import plain_name, read_output
+from lifecycle.runtimes.process import GRACE_S, Limits, Tail, kill, pipe, status_words
 from lifecycle.runtimes.sandbox import Cell, Sandbox
 from lifecycle.runtimes.snapshot import EngineCopy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_STDERR_BYTES = 4096
+__all__ = ["Limits", "Reply", "Worker", "WorkerCrashed", "WorkerFailure", "Workers"]
+
 _START_TIMEOUT_S = 180.0
-_GRACE_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds of a worker process; None leaves the system's own.
-
-    Args:
-        address_space: Bytes; torch alone takes 1.6 GB of it.
-        file_size: Bytes of one file it may write.
-        open_files: Descriptors.
-        cpu_s: Seconds of processor time over its whole life.
-        threads: Threads of the numeric libraries.
-        answer_bytes: Bytes that may follow one line of its answers.
-    """
-
-    address_space: int | None = 16 << 30
-    file_size: int | None = 2 << 30
-    open_files: int | None = 1024
-    cpu_s: int | None = None
-    threads: int = 2
-    answer_bytes: int = 1 << 30
-
-    def as_json(self) -> str:
-        """The worker's `--limits`."""
-        named = {name: getattr(self, name) for name in ("address_space", "file_size", "open_files", "cpu_s")}
-        return json.dumps({name: value for name, value in named.items() if value is not None})
-
-
-class WorkerError(Exception):
-    """A worker did not give a result."""
-
-
-class WorkerCrashed(WorkerError):
-    """The process died, was too slow, or broke the protocol (and was killed).
-
-    Args:
-        why: One phrase.
-        status: Exit status; negative is a signal.
-        stderr: The last words, cleaned.
-    """
-
-    def __init__(self, why: str, status: int | None, stderr: str) -> None:
-        super().__init__(why)
-        self.why = why
-        self.status = status
-        self.stderr = stderr
-
-    def __str__(self) -> str:
-        return self.sentence
-
-    @property
-    def sentence(self) -> str:
-        """What happened, with the last line that the process wrote."""
-        last = next((line for line in reversed(self.stderr.splitlines()) if line.strip()), "")
-        return f"{self.why}: {last.strip()[:300]}" if last else self.why
-
-
-class WorkerFailure(WorkerError):
-    """The operation failed and said so; the worker stays usable.
-
-    Args:
-        code: Such as "mute", "refused", "out_of_memory", "cancelled", "exception".
-        message: One sentence.
-        step: Where, if the operation has steps.
-    """
-
-    def __init__(self, code: str, message: str, step: str | None) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.step = step
 
 
 @dataclass(frozen=True)
@@ -158,9 +87,9 @@ class Worker:
         self._work = work
         self._ids = itertools.count(1)
         self._messages: queue.Queue[protocol.Message | Exception | None] = queue.Queue(maxsize=64)
-        self._stderr = _Tail(process.stderr)
+        self._stderr = Tail(process.stderr)
         reader = protocol.Reader(
-            _stream(process.stdout), allow=("hello", "event", "result", "error"), max_payload=answer_bytes
+            pipe(process.stdout), allow=("hello", "event", "result", "error"), max_payload=answer_bytes
         )
         threading.Thread(target=self._read, args=(reader,), daemon=True).start()
         self.hello: protocol.Hello = self._greet()
@@ -209,7 +138,7 @@ class Worker:
         try:
             worker = cls(process, sandbox=sandbox, cell=cell, work=folder, answer_bytes=limits.answer_bytes)
         except BaseException:
-            _kill(process)
+            kill(process)
             shutil.rmtree(folder, ignore_errors=True)
             raise
         if (worker.hello.protocol, worker.hello.engine_hash) != (protocol.PROTOCOL, engine.digest):
@@ -245,7 +174,7 @@ class Worker:
         Args:
             name: A plain basename; the file's own by default.
         """
-        target = self._cell.inputs / _basename(name or file.name)
+        target = self._cell.inputs / plain_name(name or file.name)
         target.unlink(missing_ok=True)
         try:
             os.link(file, target, follow_symlinks=True)
@@ -255,7 +184,7 @@ class Worker:
 
     def put_bytes(self, content: bytes, name: str) -> str:
         """Hand bytes in as a file and return its path as the worker sees it."""
-        target = self._cell.inputs / _basename(name)
+        target = self._cell.inputs / plain_name(name)
         target.unlink(missing_ok=True)
         target.write_bytes(content)
         target.chmod(0o600)
@@ -264,7 +193,7 @@ class Worker:
     def out(self, name: str = "") -> str:
         """Return the path, as the worker sees it, of its writable folder or of a file to be written there."""
         folder = self._sandbox.outputs(self._cell)
-        return str(folder / _basename(name) if name else folder)
+        return str(folder / plain_name(name) if name else folder)
 
     def take(self, name: str, *, max_bytes: int) -> bytes:
         """Read a file that the worker wrote: a regular file with one link, followed nowhere, bounded.
@@ -315,14 +244,14 @@ class Worker:
             self.close(grace_s=0)
             raise
 
-    def close(self, *, grace_s: float = _GRACE_S) -> None:
+    def close(self, *, grace_s: float = GRACE_S) -> None:
         """End the worker: politely, then not; removes its folders."""
         with contextlib.suppress(OSError):
-            _stream(self._process.stdin).close()
+            pipe(self._process.stdin).close()
         try:
             self._process.wait(timeout=grace_s)
         except subprocess.TimeoutExpired:
-            _kill(self._process)
+            kill(self._process)
         self._drain()
         shutil.rmtree(self._work, ignore_errors=True)
 
@@ -332,11 +261,11 @@ class Worker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close(grace_s=_GRACE_S if kind is None else 0.2)
+        self.close(grace_s=GRACE_S if kind is None else 0.2)
 
     def _send(self, message: protocol.Message) -> None:
         try:
-            stdin = _stream(self._process.stdin)
+            stdin = pipe(self._process.stdin)
             stdin.write(protocol.encode(message))
             stdin.flush()
         except (OSError, ValueError):
@@ -403,9 +332,9 @@ class Worker:
         self._messages.put(None)
 
     def _crash(self, why: str) -> WorkerCrashed:
-        status = _kill(self._process)
+        status = kill(self._process)
         self._drain()
-        return WorkerCrashed(f"{why} ({_status_words(status)})" if status else why, status, self.stderr)
+        return WorkerCrashed(f"{why} ({status_words(status)})" if status else why, status, self.stderr)
 
     def _drain(self) -> None:
         """Let the reader thread end: it may wait for room in the queue."""
@@ -446,87 +375,3 @@ class Workers:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class _Tail:
-    """Keeps the last few kilobytes of a stream."""
-
-    def __init__(self, stream: IO[bytes] | None) -> None:
-        self._data = b""
-        self._stream = _stream(stream)
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            while block := os.read(self._stream.fileno(), 65536):
-                self._data = (self._data + block)[-_STDERR_BYTES:]
-
-    def join(self) -> None:
-        """Wait a moment for the rest of the stream."""
-        self._thread.join(timeout=2)
-
-    def text(self) -> str:
-        return clean(self._data.decode("utf-8", errors="replace"))
-
-
-def clean(text: str) -> str:
-    """Strip control characters, so that nothing a worker says reaches a terminal as a command."""
-    return "".join(letter for letter in text if letter in "\n\t" or letter.isprintable())
-
-
-def read_output(folder: Path, name: str, *, max_bytes: int) -> bytes:
-    """Read a file that a confined process wrote into `folder`.
-
-    Raises:
-        UnreadableFile: It is missing, a link, a pipe, linked twice, or larger than `max_bytes`.
-    """
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        descriptor = os.open(folder / _basename(name), flags)
-    except OSError as error:
-        raise UnreadableFile(
-            f'the worker\'s file "{clean(name)}" cannot be read: {error.strerror}'
-        ) from error
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
-        os.close(descriptor)
-        raise UnreadableFile(f'the worker\'s file "{clean(name)}" is not a plain file')
-    with os.fdopen(descriptor, "rb") as file:
-        data = file.read(max_bytes + 1)
-    if len(data) > max_bytes:
-        raise UnreadableFile(f'the worker\'s file "{clean(name)}" is larger than {max_bytes} bytes')
-    return data
-
-
-def _basename(name: str) -> str:
-    if not name or name in {".", ".."} or Path(name).name != name or "\0" in name:
-        raise UnreadableFile(f'"{clean(name)}" is not a plain file name')
-    return name
-
-
-def _stream(stream: IO[bytes] | None) -> IO[bytes]:
-    if stream is None:
-        raise RuntimeError("the process was started without its pipes")
-    return stream
-
-
-def _kill(process: subprocess.Popen[bytes]) -> int | None:
-    """End a process for good and return its status; one that just died keeps its own."""
-    try:
-        return process.wait(timeout=0.5)
-    except subprocess.TimeoutExpired:
-        process.kill()
-    try:
-        process.wait(timeout=_GRACE_S)
-    except subprocess.TimeoutExpired:
-        return None
-    return process.returncode
-
-
-def _status_words(status: int) -> str:
-    number = -status if status < 0 else status - 128 if status > 128 else 0
-    try:
-        return signal.Signals(number).name if number else f"exit status {status}"
-    except ValueError:
-        return f"exit status {status}"
