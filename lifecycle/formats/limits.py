@@ -59,6 +59,6 @@ MAX_NODES: Final = 2_000_000
 MAX_DEPTH: Final = 64
 """Nesting of graphs, containers and JSON."""
 
-MAX_LOCKFILE: Final = 16 * MIB
+MAX_LOCKFILE: Final = 8 * MIB
 MAX_CHUNK: Final = MIB
 """Bytes read at once."""

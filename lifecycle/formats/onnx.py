@@ -127,7 +127,7 @@ def _read_opset(model: _Model, message: Field) -> None:
             domain = shown(model.reader.text(item))
         elif item.number == 2:
             version = item.value
-    if domain in model.opsets or not 0 < version < 10_000:
+    if domain in model.opsets or len(model.opsets) > 1_000 or not 0 < version < 10_000:
         raise Unread("names an operator set twice, or without a version")
     model.opsets[domain] = version
 
@@ -157,7 +157,7 @@ def _read_node(model: _Model, message: Field, depth: int) -> None:
             _read_attribute(model, item, depth)
     model.domains.add(domain)
     model.operators.add(f"{domain}::{operator}" if domain not in _OWN_DOMAINS else operator)
-    if len(model.operators) > 10_000:
+    if len(model.operators) > 10_000 or len(model.domains) > 1_000:
         raise Unread("names more operators than can be looked at")
 
 
