@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,16 +25,20 @@ from lifecycle.erasure.graph import NodeState
 from lifecycle.erasure.plan import PurgeVerb
 from lifecycle.registry.queries.voices import RecordingSet
 from lifecycle.services.home import initialise
-from lifecycle.services.purge import Purged, PurgeRequest, preview, purge, resume_all, resume_open
+from lifecycle.services.purge import Purged, PurgeRequest, preview, purge, resume_open
 from lifecycle.services.purge_check import Places, look_again
 from lifecycle.services.session import open_session
 from lifecycle.settings import Settings, load_settings
 from lifecycle.vault.ledger import EntryKind
 
 ANN = "a" * 32
-# One point before the decision, one in the middle of the keys, one after the rows; the command line is killed
-# at all of them in tests/e2e/test_retire_kills.py.
-POINTS = ["purge.after_journal", "keys.after_switch", "purge.after_rows"]
+# Every place where a purge may be killed; a point that only a purge of originals passes has a test of its own.
+POINTS = [
+    name
+    for name in failpoints.POINTS
+    if name.split(".")[0] in {"purge", "keys", "ledger", "anchor", "trail"}
+    and name != "purge.during_originals"
+] + ["blob.before_remove", "blob.after_remove"]
 
 
 class Crash(BaseException):
@@ -142,10 +147,10 @@ def run(rooms: Rooms, verb: PurgeVerb = PurgeVerb.PURGE_AUDIO, *, originals: boo
     return purge(preview(PurgeRequest("leaver", verb, originals), rooms=rooms), rooms=rooms)
 
 
-def begin_or_resume(folder: Path) -> None:
+def begin_or_resume(folder: Path, *, originals: bool = False) -> None:
     with opened(folder) as rooms:
         if resume_open("leaver", rooms=rooms) is None:
-            run(rooms)
+            run(rooms, originals=originals)
 
 
 def at(name: str, action: Callable[[], None]) -> None:
@@ -199,19 +204,47 @@ def assert_finished(folder: Path) -> None:
     assert not list((folder / "keys").rglob("*purge-*")), "the journal was left"
 
 
+def killed_at(folder: Path, name: str, *, originals: bool = False) -> int:
+    """Purge in a process of its own that kills itself (SIGKILL) at a failpoint; return how it ended."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            failpoints.arm(name, lambda: os.kill(os.getpid(), signal.SIGKILL))
+            begin_or_resume(folder, originals=originals)
+        finally:
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
 @pytest.mark.parametrize("name", POINTS)
-def test_a_crash_anywhere_is_finished_by_the_next_resume(folder: Path, name: str) -> None:
-    at(name, crash)
-    with pytest.raises(Crash):
-        begin_or_resume(folder)
-    failpoints.arm(None)
+def test_a_purge_killed_anywhere_is_finished_by_the_same_command(folder: Path, name: str) -> None:
+    assert killed_at(folder, name) == -signal.SIGKILL, f"{name} is not on the way of a purge"
 
     with opened(folder) as rooms:
-        resume_all(rooms=rooms)
-        if not preview(PurgeRequest("leaver", PurgeVerb.PURGE_AUDIO), rooms=rooms).plan.empty:
-            run(rooms)
+        if resume_open("leaver", rooms=rooms) is None:
+            planned = preview(PurgeRequest("leaver", PurgeVerb.PURGE_AUDIO), rooms=rooms)
+            if not planned.plan.empty:
+                purge(planned, rooms=rooms)
 
     assert_finished(folder)
+
+
+def test_a_purge_killed_between_two_originals_is_finished(template: Path, tmp_path: Path) -> None:
+    initialise(settings_of(tmp_path))
+    originals = tmp_path / "originals"
+    originals.mkdir()
+    with opened(tmp_path) as rooms:
+        add_person(rooms)
+        add_voice(rooms, "leaver", originals)
+    assert killed_at(tmp_path, "purge.during_originals", originals=True) == -signal.SIGKILL
+    assert len(list(originals.iterdir())) == 3
+
+    with opened(tmp_path) as rooms:
+        done = resume_open("leaver", rooms=rooms)
+
+    assert done is not None
+    assert done.receipt.result is NodeState.VERIFIED
+    assert list(originals.iterdir()) == []
 
 
 def test_two_crashes_in_a_row_are_finished_too(folder: Path) -> None:
