@@ -1,115 +1,167 @@
-"""`vlm prepare`: judge recordings before a voice is made of them; nothing is stored."""
+"""`vlm prepare`: what recordings are worth, before a voice is made of them."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lifecycle.domain.errors import UnreadableFile
-from lifecycle.services.recordings import find_recordings
-from lifecycle.services.studio import default_runtime, engine_errors
+from lifecycle.formats import shown
+from lifecycle.render.output import columns, duration
+from lifecycle.services.inspect import inspect_file
+from lifecycle.services.making import ask, job_worker, write_result
+from lifecycle.services.recordings import find_recordings, require_recording
 
 if TYPE_CHECKING:
-    from lifecycle.domain.progress import Progress
-    from lifecycle.runtimes.environments import Runtimes
+    from lifecycle.bootstrap import Rooms
+    from lifecycle.runtimes.worker import Worker
 
 _TIMEOUT_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What recordings are worth.
+    """The judgement of a folder of recordings, or of one.
 
     Attributes:
-        files: Per file `{name, report, error}`.
-        whole: The report over all of them together; its fields are those of the engine's `Report`.
-        skipped: What was not looked at, with the reason.
+        report: Over everything together, as the engine gave it.
+        files: Each file with its own report.
     """
 
-    files: Sequence[Mapping[str, Any]]
-    whole: Mapping[str, Any]
-    skipped: Sequence[str]
+    path: Path
+    report: Mapping[str, Any]
+    files: tuple[Mapping[str, Any], ...]
+    skipped: tuple[str, ...] = ()
 
     @property
-    def verdict(self) -> str:
-        """good, usable or refused."""
-        return str(self.whole["verdict"])
+    def refused(self) -> bool:
+        """Whether no voice should be made of it."""
+        return self.report.get("verdict") == "refused"
 
     @property
-    def exit_code(self) -> int:
-        """6 where nothing can be made of the recordings."""
-        return UnreadableFile.exit_code if self.verdict == "refused" else 0
+    def advice(self) -> list[str]:
+        """What to do better, the worst first."""
+        return [str(line) for line in self.report.get("advice", [])]
+
+    @property
+    def sentence(self) -> str:
+        """Why it is refused, in one sentence."""
+        why = self.advice[0] if self.advice else "no voice can be made of it"
+        return f'"{shown(str(self.path))}" is refused: {why}'
 
     def to_json(self) -> dict[str, object]:
-        """Return the reports for programs."""
-        return {
-            "verdict": self.verdict,
-            "whole": dict(self.whole),
+        """Return the judgement for programs."""
+        body: dict[str, object] = {
+            "path": str(self.path),
+            **self.report,
             "files": [dict(file) for file in self.files],
             "skipped": list(self.skipped),
         }
+        if self.refused:
+            body["error"] = {"code": UnreadableFile.code, "message": self.sentence, "hint": None}
+        return body
 
     def lines(self) -> list[str]:
-        """Return the report for people, the answer first."""
-        word = {"good": "good enough to train on", "usable": "good enough to train on; it could be better"}
-        unread = [f"not read: {file['name']}: {file['error']}" for file in self.files if file.get("error")]
-        return [
-            word.get(self.verdict, "nothing can be made of it"),
-            _measures(self.whole),
-            *(f"  {sentence}" for sentence in self.whole["advice"]),
-            *unread,
-            *(f"skipped: {each}" for each in self.skipped),
+        """Return the judgement for people, the answer first."""
+        told, count = self.report, len(self.files)
+        first = f"{told.get('verdict')}: {duration(_number(told, 'speech_s'))} of speech in {count} file"
+        rows = [
+            ["length", duration(_number(told, "duration_s"))],
+            ["speech", duration(_number(told, "speech_s"))],
+            ["speakers", str(told.get("speakers"))],
+            ["noise", _decibel(told.get("snr_db"), "signal over noise")],
+            ["clipped", f"{100 * _number(told, 'clipping'):.2f} %"],
+            [
+                "bandwidth",
+                f"{_number(told, 'bandwidth_hz') / 1000:.1f} kHz of {_number(told, 'rate_hz') / 2000:g} kHz",
+            ],
+            ["loudness", _decibel(told.get("lufs"), "LUFS").replace(" dB", "")],
         ]
+        lines = [
+            first + ("s" if count != 1 else ""),
+            *columns([["  " + name, value] for name, value in rows]),
+        ]
+        return lines + [f"  {line}" for line in self.advice]
 
 
-def _measures(whole: Mapping[str, Any]) -> str:
-    people = {0: "no speaker", 1: "1 speaker"}.get(int(whole["speakers"]), "more than one speaker")
-    noise = "no SNR" if whole["snr_db"] is None else f"SNR {whole['snr_db']:.0f} dB"
-    clip = "no clipping" if whole["clipping"] < 1e-4 else f"{whole['clipping']:.2%} clipped"
-    loud = "silent" if whole["lufs"] is None else f"{whole['lufs']:.1f} LUFS"
-    band = f"bandwidth {whole['bandwidth_hz'] / 1000:.0f} kHz (file says {whole['rate_hz'] / 2000:.0f} kHz)"
-    speech = f"speech {whole['speech_s']:.1f} s of {whole['duration_s']:.1f} s"
-    return " · ".join((speech, people, noise, clip, band, loud))
+def _number(report: Mapping[str, Any], name: str) -> float:
+    value = report.get(name)
+    return float(value) if isinstance(value, int | float) else 0.0
 
 
-def prepare(paths: Sequence[Path], *, runtimes: Runtimes, torch: str, progress: Progress) -> Prepared:
-    """Judge recordings in the default runtime.
+def _decibel(value: object, what: str) -> str:
+    return f"{value:.1f} dB {what}" if isinstance(value, int | float) else "none"
+
+
+def prepare(path: Path, *, rooms: Rooms, out: Path | None = None, force: bool = False) -> Prepared:
+    """Judge a recording or a folder of them; nothing is stored or changed.
 
     Args:
-        paths: Recordings, or folders of them.
-        torch: Which runtime to use.
+        out: Write the judgement there, as JSON.
 
     Raises:
-        NotFound: A path does not exist.
-        UnreadableFile: There is no recording to judge.
-        Unavailable: The runtime is not installed.
+        NotFound, UnreadableFile: There is no recording at the path, or one cannot be read.
+        Unavailable: The default runtime is not installed.
     """
-    runtime = default_runtime(runtimes, torch)
-    found = [find_recordings(path) for path in paths]
-    files = [file for each in found for file in each.files]
+    files, skipped = recordings_of([path])
+    with job_worker("prepare", rooms=rooms) as (worker, _folder):
+        report, told = judged(worker, files, rooms=rooms)
+    result = Prepared(path, report, tuple(told), tuple(skipped))
+    if out is not None:
+        write_result(out, (json.dumps(result.to_json(), indent=2) + "\n").encode(), force=force)
+    return result
+
+
+def recordings_of(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Return the recordings at paths and below folders, told by content, and what was skipped.
+
+    Raises:
+        NotFound, UnreadableFile: There is none, or one is damaged.
+    """
+    files: list[Path] = []
+    skipped: list[str] = []
+    for path in paths:
+        found = find_recordings(path)
+        skipped += found.skipped
+        for file in found.files:
+            report = inspect_file(file)
+            if report.inspection.kind != "audio" and not found.alone:
+                skipped.append(f"{shown(file.name)} (no recording)")
+                continue
+            require_recording(report.inspection, file.name)
+            files.append(file)
     if not files:
-        raise UnreadableFile(f'there is no recording in "{paths[0]}"')
-    step = progress.step("prepare", 1.0)
-    shown = 0.0
+        raise UnreadableFile(f'"{shown(str(paths[0]))}" holds no recording (WAV, FLAC, MP3, Ogg or Opus)')
+    return files, skipped
 
-    def tell(values: Mapping[str, Any]) -> None:
-        nonlocal shown
-        share = float(values.get("share") or 0.0)
-        step.advance(max(share - shown, 0.0), f"{len(files)} recordings")
-        shown = max(share, shown)
 
-    worker = runtimes.worker(runtime)
-    given = {worker.put(file, f"{i:06d}"): file for i, file in enumerate(files)}
-    try:
-        with engine_errors("the recordings cannot be judged"):
-            values = worker.call(
-                "prepare", {"paths": list(given)}, timeout_s=_TIMEOUT_S, on_event=tell
-            ).values
-    finally:
-        worker.clear()
-    step.done()
-    names = {Path(inside).name: file.name for inside, file in given.items()}
-    reports = [{**file, "name": names.get(str(file["name"]), str(file["name"]))} for file in values["files"]]
-    return Prepared(reports, values["whole"], [each for one in found for each in one.skipped])
+def judged(
+    worker: Worker, files: Sequence[Path], *, rooms: Rooms
+) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
+    """Let a worker judge recordings; return the report over all of them and each file's own."""
+    step = rooms.progress.step("preparing", 1.0)
+    inside = hand_in(worker, files)
+    seen = 0.0
+
+    def on_event(values: Mapping[str, Any]) -> None:
+        nonlocal seen
+        share = values.get("share")
+        if isinstance(share, int | float):
+            step.advance(float(share) - seen)
+            seen = float(share)
+
+    reply = ask(worker, "prepare", {"paths": inside}, timeout_s=_TIMEOUT_S, on_event=on_event)
+    report = reply.values.get("whole")
+    told = reply.values.get("files")
+    if not isinstance(report, Mapping) or not isinstance(told, list) or len(told) != len(files):
+        raise UnreadableFile("the worker's report on the recordings cannot be read")
+    step.done(f"{len(files)} file{'s' if len(files) != 1 else ''}")
+    return report, [{**entry, "path": str(file)} for entry, file in zip(told, files, strict=True)]
+
+
+def hand_in(worker: Worker, files: Sequence[Path]) -> list[str]:
+    """Give recordings to a worker under numbers, so that no name of theirs enters it; return their paths there."""
+    return [worker.put(file, f"{number:05d}") for number, file in enumerate(files)]

@@ -27,12 +27,17 @@ if TYPE_CHECKING:
 __all__ = ["RegisterRequest", "Registered", "register"]
 
 
-def register(request: RegisterRequest, *, rooms: Rooms) -> Registered:
+def register(
+    request: RegisterRequest, *, rooms: Rooms, generations_before: dict[str, int] | None = None
+) -> Registered:
     """Register files under a name.
 
     A new name makes a voice with version 1; weights that the voice does not have make the next version; everything
     else is added to the version that is current. What the voice has already is found by its content and stored
     once; where nothing is new, nothing is written.
+
+    Args:
+        generations_before: Of the voice's people when work began whose result this is; a purge since makes it void.
 
     Raises:
         UsageError: Options contradict each other, or a new voice comes without weights.
@@ -45,6 +50,7 @@ def register(request: RegisterRequest, *, rooms: Rooms) -> Registered:
     request.check()
     with arrivals(rooms) as coming:
         begun = _begin(request, rooms)
+        begun.generations = {**begun.generations, **(generations_before or {})}
         reader = Reader(begun, coming, rooms)
         intake = reader.read_all()
         hit("register.after_files")
@@ -242,9 +248,13 @@ def _notes(begun: Begun, intake: Intake, *, left: int, removed: int) -> list[tup
     if removed:
         notes.append((f"{removed} original(s) removed; their sealed copies were read back first", ""))
     if left:
-        many = f"{left} original{'s' if left != 1 else ''} still lie{'s' if left == 1 else ''} where they came from"
+        many = (
+            "1 original still lies where it came from"
+            if left == 1
+            else f"{left} originals still lie where they came from"
+        )
         cure = "" if request.move else "(register --move removes them)"
-        notes.append((f"{many}, unencrypted {cure}".rstrip(), ""))
+        notes.append((f"{many} came from, unencrypted {cure}".rstrip(), ""))
     if intake.skipped:
         named = ", ".join(intake.skipped[:5]) + (" ..." if len(intake.skipped) > 5 else "")
         notes.append((f"skipped {len(intake.skipped)}: {named}", ""))
