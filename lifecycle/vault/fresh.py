@@ -14,7 +14,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from lifecycle.domain.errors import IntegrityError, VlmError
+from lifecycle.domain.errors import IntegrityError, Unavailable, VlmError
 from lifecycle.vault import key_database as rows
 from lifecycle.vault.holder import FileKeyHolder
 from lifecycle.vault.key_chain import KeyChain
@@ -34,6 +34,7 @@ def opened_by_fresh_process(
 
     Raises:
         IntegrityError: A wrap did not open, a key is missing, or a key differs.
+        Unavailable: The process could not be started, or did not end.
     """
     asked = {
         "database": str(database),
@@ -43,15 +44,20 @@ def opened_by_fresh_process(
     }
     here = str(Path(__file__).resolve().parents[2])
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VLM_"))}
-    answer = subprocess.run(
-        [sys.executable, "-P", "-m", "lifecycle.vault.fresh"],
-        input=json.dumps(asked),
-        env={**environment, "PYTHONPATH": here},
-        capture_output=True,
-        text=True,
-        timeout=_SECONDS,
-        check=False,
-    )
+    try:
+        answer = subprocess.run(
+            [sys.executable, "-P", "-m", "lifecycle.vault.fresh"],
+            input=json.dumps(asked),
+            env={**environment, "PYTHONPATH": here},
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise Unavailable(
+            f"no fresh process could look at the keys; nothing was destroyed: {error}"
+        ) from None
     try:
         found = json.loads(answer.stdout)
         opened, tag = int(found["opened"]), str(found["tag"])

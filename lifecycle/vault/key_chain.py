@@ -32,6 +32,7 @@ class KeyChain:
         self._only = epoch
         self._epochs: Mapping[int, EpochRow] = rows.epochs(connection)
         self._store_keys = {epoch.store_key: epoch for epoch in self._epochs.values()}
+        self._opened_stores: dict[int, bytes] = {}
         self._opened: dict[tuple[str, int], bytes] = {}
 
     def store_key(self, epoch: EpochRow) -> bytes:
@@ -40,7 +41,11 @@ class KeyChain:
         Raises:
             EpochGone, IntegrityError: As the holder.
         """
-        return self._holder.unwrap(epoch.number, epoch.wrapped, epoch.store_key)
+        known = self._opened_stores.get(epoch.number)
+        if known is None:
+            known = self._holder.unwrap(epoch.number, epoch.wrapped, epoch.store_key)
+            self._opened_stores[epoch.number] = known
+        return known
 
     def material(self, uid: str) -> bytes:
         """Return a key.

@@ -116,6 +116,7 @@ def _open_all(bag: Keybag, store_key: bytes) -> None:
     waiting = list(bag.wraps)
     while waiting:
         ready = [row for row in waiting if row.wrapping in opened]
+        waiting = [row for row in waiting if row.wrapping not in opened]
         if not ready:
             raise IntegrityError("the keybag has a wrap under a key that it does not have", hint="vlm doctor")
         for row in ready:
@@ -124,7 +125,6 @@ def _open_all(bag: Keybag, store_key: bytes) -> None:
                     "the keybag has a wrap of a key that it does not list", hint="vlm doctor"
                 )
             opened[row.wrapped] = unwrap(opened[row.wrapping], row.content, row.binding(keys[row.wrapped]))
-        waiting = [row for row in waiting if row not in ready]
     if set(keys) - set(opened):
         raise IntegrityError("the keybag lacks a wrap of a key that it lists", hint="vlm doctor")
 
