@@ -17,8 +17,10 @@ from pathlib import Path
 
 from lifecycle.domain.digest import Digest
 from lifecycle.domain.errors import VlmError
+from lifecycle.runtimes.environments import Runtimes
 from lifecycle.runtimes.indexes import package_settings
 from lifecycle.runtimes.judge import Judge, ensure_judge
+from lifecycle.runtimes.store import engine_folder
 from lifecycle.runtimes.uv import make_uv
 from lifecycle.settings import Settings
 from lifecycle.verification.words import word_error_rate
@@ -196,13 +198,21 @@ class Demo:
         """Put the files of two voices into a folder, as a colleague would send them."""
         arrived = self.folder / "arrived"
         arrived.mkdir(exist_ok=True)
-        assets = Path(__file__).parents[2] / "engine" / "assets"
-        for source in (
-            *(assets / "base-en").glob("*.safetensors"),
-            *(assets / "debug").glob("*.safetensors"),
-        ):
+        for source in (engine_folder() / "assets" / "base-en").glob("*.safetensors"):
             shutil.copyfile(source, arrived / source.name)
+        if not list(arrived.glob("debug*.safetensors")):
+            self._make_debug_voice(arrived)
         return arrived
+
+    def _make_debug_voice(self, folder: Path) -> None:
+        runtimes = Runtimes(self.settings)
+        try:
+            worker = runtimes.worker(runtimes.get(self.settings.default_torch))
+            made = worker.call("debug_voice", {"out": worker.out(), "seed": 0}).values
+            for inside in (str(made["weights"]), str(made["speaker"])):
+                (folder / Path(inside).name).write_bytes(worker.take(inside, max_bytes=1 << 20))
+        finally:
+            runtimes.close()
 
     def _plant(self, *, undo: bool) -> None:
         """Flip one bit of a stored file, as a failing disk would; `undo` flips it back if it is flipped."""
