@@ -12,7 +12,7 @@ from lifecycle.domain.errors import Busy, IntegrityError
 from lifecycle.domain.failpoints import hit
 from lifecycle.domain.purges import Purge, PurgeState
 from lifecycle.erasure.graph import NOTHING_LEFT_OPEN
-from lifecycle.erasure.plan import Plan, node_from_json
+from lifecycle.erasure.plan import Plan, PurgeVerb, node_from_json
 from lifecycle.erasure.receipt import Receipt, rfc3339
 from lifecycle.services.jobs import clear_dead, strays
 from lifecycle.services.originals import remove_original
@@ -153,6 +153,10 @@ def _keys(work: Work, promise: Promise) -> None:
 
 def _rows(work: Work, promise: Promise) -> None:
     """Delete what the registry knows of it, and say destroyed, in one transaction."""
+    if work.plan.verb is PurgeVerb.PURGE_AUDIO:
+        for subject_uid in work.plan.leaving:
+            # The voice still stands and may get a hold or a new consent: both are sealed with new keys.
+            work.rooms.vault.keys.create_subject(subject_uid)
     now = work.rooms.clock()
     with work.rooms.registry.write() as uow:
         uow.purges.forget(work.forgotten, at=now)

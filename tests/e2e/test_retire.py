@@ -205,6 +205,24 @@ def test_a_purged_voice_can_be_restored_without_its_recordings(voice: Vlm) -> No
     assert state_of(voice, "leaver") == "active"
 
 
+def test_a_purged_voice_can_be_held_and_gets_new_recordings_with_a_new_consent(voice: Vlm) -> None:
+    voice.ok("retire", "leaver", "--purge-audio", "--yes")
+    voice.ok("hold", "leaver", "--reason", "case 9")
+    voice.ok("release", "leaver")
+    voice.ok("restore", "leaver")
+    folder = voice.folder / "new"
+    folder.mkdir()
+    recording(folder / "again.wav", seed=7)
+    consent = voice.folder / "again.pdf"
+    consent.write_bytes(b"%PDF-1.4 once more")
+
+    voice.ok("register", "leaver", "--audio", folder, "--consent", consent, "--consent-until", "2098-01-01")
+
+    done = voice.ok("retire", "leaver", "--purge-audio", "--yes", "--json").json
+    assert done["destroyed"] == {"audio": 1}
+    assert done["result"] == "VERIFIED"
+
+
 def test_erase_is_refused_before_retire_and_final_after_it(voice: Vlm) -> None:
     refused = voice.run("erase", "leaver", "--yes", "--json")
     assert refused.code == 4
