@@ -12,7 +12,6 @@ from pathlib import Path
 from lifecycle.vault.anchor import AnchorFile
 from lifecycle.vault.blobs import BlobStore
 from lifecycle.vault.failpoints import arm_from
-from lifecycle.vault.files import make_private
 from lifecycle.vault.keys import FileKeyHolder, KeyStore
 from lifecycle.vault.ledger import Ledger
 from lifecycle.vault.signing import Signing
@@ -44,14 +43,13 @@ def open_vault(
         keys: VLM_KEYS: the keys of this installation lie in a folder of its id.
 
     Raises:
-        IntegrityError: The key database is lost or damaged.
+        IntegrityError: The key database or the keys are lost or damaged; nothing was made in their place.
         Unavailable: A folder cannot be made.
     """
     # A core dump of a process that sees keys would hold them.
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     arm_from(os.environ)
     folder = keys / installation_id
-    make_private(folder)
     store = KeyStore(
         home / "keys.db",
         FileKeyHolder(folder / "epochs", random_bytes=random_bytes),

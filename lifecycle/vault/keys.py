@@ -96,9 +96,15 @@ class KeyStore:
         """Make an empty key store with its first epoch and the keys of the installation; finds one that exists.
 
         Raises:
-            IntegrityError: There are keys in VLM_KEYS but no key database: it was lost, and a new one opens nothing.
+            IntegrityError: There are keys in VLM_KEYS but no key database, or the other way round: one of them was
+                lost, or is another installation's, and a new one would open nothing.
         """
         if self._complete():
+            if not self.holder.epochs():
+                raise IntegrityError(
+                    f'the keys of this registry are not in "{self.holder.folder}"',
+                    hint="set VLM_KEYS to the folder that has them, or put a copy of that folder back",
+                )
             return
         with self.locked():
             if not self.database.path.exists() and self.holder.epochs():

@@ -226,6 +226,10 @@ class SealedReader(io.RawIOBase):
         self._position += len(piece)
         return len(piece)
 
+    def readall(self) -> bytes:
+        """Return the plaintext from the position on, a chunk at a time."""
+        return b"".join(iter(lambda: self.read(self._chunk_size), b""))
+
     def close(self) -> None:
         """Close the sealed file and forget the chunk at hand."""
         self._held = (-1, b"")

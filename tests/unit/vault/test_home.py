@@ -4,6 +4,9 @@ import io
 import resource
 import stat
 
+import pytest
+
+from lifecycle.domain.errors import IntegrityError
 from lifecycle.vault.home import open_vault
 from tests.unit.vault.conftest import ANNA, NOW
 
@@ -33,6 +36,15 @@ def test_two_installations_share_a_folder_of_keys_and_nothing_else(tmp_path):
 
     assert {path.name for path in (tmp_path / "keys").iterdir()} == {"1" * 32, "2" * 32}
     assert first.keys.lookup_tag("Anna") != second.keys.lookup_tag("Anna")
+
+
+def test_with_a_wrong_folder_of_keys_nothing_is_opened_and_nothing_is_made(tmp_path):
+    opened(tmp_path)
+
+    with pytest.raises(IntegrityError, match="the keys of this registry are not in"):
+        open_vault(tmp_path / "home", tmp_path / "other", "1" * 32, clock=lambda: NOW)
+
+    assert not (tmp_path / "other").exists()
 
 
 def test_everything_is_the_owners_alone(tmp_path):
