@@ -46,7 +46,7 @@ def bring_up(path: Path, *, connect: Callable[[], sqlite3.Connection], target: s
             f'the registry "{path}" was written by a newer vlm (schema {before}, this one knows {HEAD})',
             hint="vlm --version",
         )
-    _run(path, connect, target, down=before is not None and target < before)
+    _run(path, connect, target, down=before is not None and (target == "base" or target < before))
 
 
 def _run(path: Path, connect: Callable[[], sqlite3.Connection], target: str, *, down: bool) -> None:
