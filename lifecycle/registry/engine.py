@@ -227,7 +227,7 @@ def translated(path: Path) -> Iterator[None]:
 def _told(cause: sqlite3.Error, path: Path) -> VlmError:
     code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-        return Busy("another vlm process writes to the registry; nothing was changed", hint="vlm list")
+        return Busy("another process writes to the registry; nothing was changed", hint="vlm list")
     if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}:
         return Unavailable(
             f'no space is left on the disk of "{path.parent}", or it cannot be written; nothing was changed',

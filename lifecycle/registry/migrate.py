@@ -84,4 +84,4 @@ def migration_folder(package: Path | None = None) -> Path:
     for folder in (root / "_data" / "migrations", root.parent / "migrations"):
         if (folder / "env.py").is_file():
             return folder
-    raise NotFound("the migrations that ship with vlm are missing from this installation")
+    raise NotFound("the migrations are missing from this installation")

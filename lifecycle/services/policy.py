@@ -23,7 +23,7 @@ def policy_folder(package: Path | None = None) -> Path:
     for folder in (root / "_data" / "policies", root.parent / "policies"):
         if (folder / "default.yaml").is_file():
             return folder
-    raise NotFound("the policies that ship with vlm are missing from this installation", hint="vlm doctor")
+    raise NotFound("the policies are missing from this installation", hint="vlm doctor")
 
 
 def policy_home(rooms: Rooms) -> Path:

@@ -177,7 +177,7 @@ class KeyDatabase:
                 if time.monotonic() >= deadline:
                     raise Busy(
                         "another process reads the key database, so deleted keys could not be cleared from it",
-                        hint="end the other vlm commands, then run it again",
+                        hint="end every other process that uses the registry, then run it again",
                     )
                 time.sleep(0.05)
 
