@@ -114,7 +114,57 @@ we've w iy1 v | we'll w iy1 l | we'd w iy1 d | they're dh eh1 r | they've dh ey1
 they'd dh ey1 d | that's dh ae1 t s | there's dh eh1 r z | here's hh ih1 r z | what's w ah1 t s
 who's hh uw1 z | where's w eh1 r z | how's hh aw1 z | let's l eh1 t s | python p ay1 th aa0 n
 torch t ao1 r ch | audio ao1 d iy0 ow1 | data d ey1 t ax0 | file f ay1 l | model m aa1 d ax0 l
-wave w ey1 v | synthesis s ih1 n th ax0 s ax0 s
+wave w ey1 v | synthesis s ih1 n th ax0 s ax0 s | also ao1 l s ow0 | always ao1 l w ey1 z | as ae1 z
+into ih0 n t uw1 | onto aa1 n t uw0 | upon ax0 p aa1 n | with w ih1 dh | again ax0 g eh1 n
+against ax0 g eh1 n s t | ago ax0 g ow1 | today t ax0 d ey1 | tonight t ax0 n ay1 t
+tomorrow t ax0 m aa1 r ow1 | yesterday y eh1 s t er0 d ey0 | evening iy1 v n ih0 ng
+weekend w iy1 k eh1 n d | maybe m ey1 b iy0 | cannot k ae0 n aa1 t | beyond b ih0 aa1 n d
+toward t ax0 w ao1 r d | towards t ax0 w ao1 r d z | forever f er0 eh1 v er0 | forget f er0 g eh1 t
+perfect p er1 f ax0 k t | river r ih1 v er0 | bicycle b ay1 s ih0 k ax0 l | pilot p ay1 l ax0 t
+garage g er0 aa1 zh | sour s aw1 er0 | shower sh aw1 er0 | flour f l aw1 er0 | youngest y ah1 ng g ax0 s t
+younger y ah1 ng g er0 | soldier s ow1 l jh er0 | soldiers s ow1 l jh er0 z | distance d ih1 s t ax0 n s
+united y uw0 n ay1 t ax0 d | meant m eh1 n t | countries k ah1 n t r iy0 z
+authority ax0 th ao1 r ax0 t iy0 | origin ao1 r ax0 jh ax0 n | pretty p r ih1 t iy0 | cache k ae1 sh
+algorithm ae1 l g er0 ih1 dh ax0 m | algorithms ae1 l g er0 ih1 dh ax0 m z | invalid ih0 n v ae1 l ax0 d
+thomas t aa1 m ax0 s | ok ow1 k ey1 | individual ih1 n d ax0 v ih1 jh ax0 w ax0 l | stephen s t iy1 v ax0 n
+determine d ih0 t er1 m ax0 n | alice ae1 l ax0 s | opera aa1 p r ax0 | camera k ae1 m er0 ax0
+costs k ao1 s t s | ancient ey1 n ch ax0 n t | matrix m ey1 t r ih0 k s | rely r ih0 l ay1
+reply r ih0 p l ay1 | reuse r iy0 y uw1 z | chinese ch ay0 n iy1 z | cambridge k ey1 m b r ih0 jh
+japan jh ax0 p ae1 n | variety v er0 ay1 ax0 t iy0 | tie t ay1 | lie l ay1 | argue aa1 r g y uw0
+arguing aa1 r g y uw0 ih0 ng | aunt ae1 n t | balance b ae1 l ax0 n s | banana b ax0 n ae1 n ax0
+breakfast b r eh1 k f ax0 s t | cause k ao1 z | cruel k r uw1 ax0 l | desert d eh1 z er0 t
+disease d ih0 z iy1 z | dog d ao1 g | dogs d ao1 g z | drawer d r ao1 r | evil iy1 v ax0 l
+excellent eh1 k s ax0 l ax0 n t | expert eh1 k s p er0 t | fever f iy1 v er0 | gas g ae1 s
+giraffe jh er0 ae1 f | hero hh ih1 r ow0 | horizon hh er0 ay1 z ax0 n | hotel hh ow0 t eh1 l
+hungry hh ah1 ng g r iy0 | husband hh ah1 z b ax0 n d | industry ih1 n d ax0 s t r iy0
+mosquito m ax0 s k iy1 t ow0 | newspaper n uw1 z p ey1 p er0 | onion ah1 n y ax0 n
+orchestra ao1 r k ax0 s t r ax0 | piano p iy0 ae1 n ow0 | poem p ow1 ax0 m | potato p ax0 t ey1 t ow1
+tomato t ax0 m ey1 t ow1 | poverty p aa1 v er0 t iy0 | prison p r ih1 z ax0 n
+religion r ih0 l ih1 jh ax0 n | rescue r eh1 s k y uw0 | reward r ih0 w ao1 r d | rhythm r ih1 dh ax0 m
+smooth s m uw1 dh | soccer s aa1 k er0 | soft s ao1 f t | study s t ah1 d iy0 | sweat s w eh1 t
+sweater s w eh1 t er0 | tobacco t ax0 b ae1 k ow1 | uncle ah1 ng k ax0 l | vacation v ey0 k ey1 sh ax0 n
+vehicle v iy1 hh ih0 k ax0 l | volcano v aa0 l k ey1 n ow0 | weapon w eh1 p ax0 n | wind w ih1 n d
+winds w ih1 n d z | zebra z iy1 b r ax0 | astronaut ae1 s t r ax0 n ao1 t
+autonomous ao0 t aa1 n ax0 m ax0 s | behaviour b ih0 hh ey1 v y er0 | behavior b ih0 hh ey1 v y er0
+biology b ay0 aa1 l ax0 jh iy0 | butterfly b ah1 t er0 f l ay1 | catastrophe k ax0 t ae1 s t r ax0 f iy0
+champagne sh ae0 m p ey1 n | chaos k ey1 aa0 s | chemistry k eh1 m ax0 s t r iy0
+conscience k aa1 n sh ax0 n s | cupboard k ah1 b er0 d | dinosaur d ay1 n ax0 s ao1 r
+genius jh iy1 n y ax0 s | genuine jh eh1 n y ax0 w ax0 n | geography jh iy0 aa1 g r ax0 f iy0
+photography f ax0 t aa1 g r ax0 f iy0 | giant jh ay1 ax0 n t | hygiene hh ay1 jh iy1 n
+hypothesis hh ay0 p aa1 th ax0 s ax0 s | jealous jh eh1 l ax0 s | kilometer k ax0 l aa1 m ax0 t er0
+kilometers k ax0 l aa1 m ax0 t er0 z | manoeuvre m ax0 n uw1 v er0 | melancholy m eh1 l ax0 n k aa1 l iy0
+microphone m ay1 k r ax0 f ow1 n | mischief m ih1 s ch ax0 f | moustache m ah1 s t ae1 sh | obey ow0 b ey1
+philosophy f ax0 l aa1 s ax0 f iy0 | photographer f ax0 t aa1 g r ax0 f er0 | pyramid p ih1 r ax0 m ih0 d
+rendezvous r aa1 n d ih0 v uw1 | sandwich s ae1 n d w ih0 ch | scholar s k aa1 l er0
+shepherd sh eh1 p er0 d | silhouette s ih1 l ax0 w eh1 t | spaghetti s p ax0 g eh1 t iy0
+species s p iy1 sh iy0 z | tragedy t r ae1 jh ax0 d iy0 | yacht y aa1 t | consent k ax0 n s eh1 n t
+website w eh1 b s ay1 t | websites w eh1 b s ay1 t s | upload ah1 p l ow1 d | phoneme f ow1 n iy0 m
+phonemes f ow1 n iy0 m z | vocoder v ow1 k ow1 d er0 | embedding eh0 m b eh1 d ih0 ng
+embeddings eh0 m b eh1 d ih0 ng z | email iy1 m ey1 l | online aa1 n l ay1 n
+analysis ax0 n ae1 l ax0 s ax0 s | recover r ih0 k ah1 v er0 | robust r ow0 b ah1 s t | convey k ax0 n v ey1
+comply k ax0 m p l ay1 | awful ao1 f ax0 l | unusual ah0 n y uw1 zh ax0 w ax0 l
+existence ih0 g z ih1 s t ax0 n s | mountains m aw1 n t ax0 n z | garages g er0 aa1 zh ax0 z
+herself hh er0 s eh1 l f | himself hh ih0 m s eh1 l f | themselves dh eh0 m s eh1 l v z
 """
 
 _LETTERS = """
