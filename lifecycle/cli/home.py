@@ -33,7 +33,7 @@ def init(
     result = initialise(call.settings(), here=Path.cwd() if here else None, dry_run=dry_run)
     verb = "there is already a registry" if not result.created else "would make" if dry_run else "made"
     call.end(
-        result.to_json(),
+        {**result.to_json(), "dry_run": dry_run},
         [
             f"{verb} {result.home}",
             f"keys in {result.keys / result.installation}: keep a copy elsewhere, nothing opens without",
@@ -81,4 +81,5 @@ def doctor(
     call = Invocation(json=json, quiet=quiet, verbose=verbose, dry_run=dry_run)
     report = examine(call.rooms(writable=False), repair=not dry_run)
     lines = columns([[finding.state, finding.message, finding.next or ""] for finding in report.findings])
-    call.end(report.to_json(), [*lines, report.summary], exit_code=report.exit_code)
+    told = {**report.to_json(), "dry_run": dry_run}
+    call.end(told, [*lines, report.summary], exit_code=report.exit_code)

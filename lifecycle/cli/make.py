@@ -104,7 +104,7 @@ def train(
     )
     request.check()
     done = run(request, rooms=call.rooms(), budget_s=budget, seed=seed, dry_run=dry_run)
-    call.end(done.to_json(), done.lines())
+    call.end({**done.to_json(), "dry_run": dry_run}, done.lines())
 
 
 def speak(

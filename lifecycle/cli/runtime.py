@@ -53,17 +53,20 @@ def add_runtime(
     plan = room.plan(version or call.settings().default_torch, python=python)
     if plan.existing is not None:
         found = Added(plan.existing, plan.as_dict(), created=False)
-        call.end(found.to_json(), [f"torch {plan.torch} is already there: {plan.existing.id}"])
+        call.end(
+            {**found.to_json(), "dry_run": dry_run},
+            [f"torch {plan.torch} is already there: {plan.existing.id}"],
+        )
     call.say(_announcement(plan))
     if dry_run:
         told = Added(None, plan.as_dict(), created=False)
-        call.end(told.to_json(), [f"would {step}" for step in plan.steps])
+        call.end({**told.to_json(), "dry_run": True}, [f"would {step}" for step in plan.steps])
     if plan.download_bytes != 0:
         call.confirm(f"torch {plan.torch} comes over the network from: {plan.source}")
     runtime = room.add(plan, show=sys.stderr.isatty() and not (quiet or json))
     done = Added(runtime, plan.as_dict(), created=True)
     call.end(
-        done.to_json(),
+        {**done.to_json(), "dry_run": False},
         [f"added torch {runtime.torch} ({runtime.build}) on Python {runtime.python}: {runtime.id}"],
     )
 

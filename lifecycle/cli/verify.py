@@ -69,7 +69,10 @@ def verify(
     if dry_run:
         call.end({**planned.to_json(), "dry_run": True}, _planned(planned))
     if not planned.voices:
-        call.end({"results": []}, ["there is no voice to verify", "next: vlm register NAME --weights FILE"])
+        call.end(
+            {"results": [], "dry_run": False},
+            ["there is no voice to verify", "next: vlm register NAME --weights FILE"],
+        )
     if planned.missing:
         call.say(_planned(planned)[0])
         _ask(call, planned.missing)
@@ -114,7 +117,7 @@ def _told(done: Verified, *, why: bool) -> Mapping[str, object]:
         told = dict(result.to_json())
         detail = told.pop("detail")
         results.append({**told, "detail": detail} if why else told)
-    return {"results": results}
+    return {"results": results, "dry_run": False}
 
 
 def _shown(done: Verified, *, why: bool) -> list[str]:
@@ -217,7 +220,7 @@ def record_golden(
     verb = "would record" if dry_run else "recorded"
     size = "" if dry_run else f", {megabytes(done.size_bytes)}, sealed"
     line = f"{verb} a golden of {name}: {done.sentences} sentences on torch {done.torch} ({done.build}){size}"
-    call.end(done.to_json(), [line, f"next: vlm verify {name} --torch 2.x"])
+    call.end({**done.to_json(), "dry_run": dry_run}, [line, f"next: vlm verify {name} --torch 2.x"])
 
 
 @golden_app.command("show", epilog="Example: vlm golden show kol-lin")

@@ -45,6 +45,7 @@ class Purged:
             "not_covered": [node.what for node in nodes if node.state is NodeState.NOT_COVERED],
             "certificate": str(self.certificate),
             "page": str(self.page),
+            "dry_run": False,
         }
 
     def lines(self, *, verbose: bool = False) -> list[str]:

@@ -157,7 +157,7 @@ class TrailReport:
 
     def to_json(self) -> dict[str, object]:
         """Return the report for programs."""
-        return {
+        body: dict[str, object] = {
             "verified": not self.problems,
             "size": self.size,
             "root": self.root,
@@ -169,6 +169,13 @@ class TrailReport:
             "detects": DETECTS,
             "needs_more": NEEDS_MORE,
         }
+        if self.problems:
+            body["error"] = {
+                "code": IntegrityError.code,
+                "message": self.lines()[0],
+                "hint": "vlm doctor",
+            }
+        return body
 
     def lines(self) -> list[str]:
         """Return the report for people, the answer first."""
