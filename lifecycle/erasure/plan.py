@@ -151,7 +151,7 @@ class Plan:
 
     def counts(self) -> Mapping[str, int]:
         """Return how many of each role go, in the order in which people ask."""
-        found = Counter(target.role.value for target in self.targets)
+        found = Counter(target.role.value for target in self.targets if target.remove_blob)
         return {role.value: found[role.value] for role in _ORDER if found[role.value]}
 
     def to_json(self) -> dict[str, Json]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lifecycle.domain.errors import VlmError
 from lifecycle.domain.states import Move, moved
 from lifecycle.domain.voices import DataClass, Role, State, Voice
-from lifecycle.erasure.graph import Node
+from lifecycle.erasure.graph import Node, NodeState
 from lifecycle.erasure.plan import Evidence, KeySet, Plan, PurgeVerb, Scope, make_plan
 from lifecycle.erasure.receipt import rfc3339
 from lifecycle.erasure.uncovered import uncovered
@@ -67,8 +67,8 @@ class Preview:
             "would_destroy": dict(self.plan.counts()),
             "would_be_mute": self.plan.mutes,
             "originals": [each.to_json() for each in self.originals],
-            "would_keep": [node.to_json() for node in self.plan.kept],
-            "not_covered": [node.what for node in self.missed],
+            "would_keep": [n.to_json() for n in self.plan.kept if n.state is NodeState.RETAINED],
+            "not_covered": [node.what for node in (*self._unread(), *self.missed)],
             "plan_digest": self.plan.digest(),
         }
 
@@ -87,7 +87,7 @@ class Preview:
             *columns(rows),
             f"It keeps: {', '.join(self._kept())}.",
             *self._others(),
-            "Not reached: " + "; ".join(node.what for node in self.missed),
+            "Not reached: " + "; ".join(node.what for node in (*self._unread(), *self.missed)),
         ]
 
     def _destroyed(self) -> list[tuple[str, str]]:
@@ -97,19 +97,23 @@ class Preview:
         if n_recordings:
             length = f", {_length(self.seconds)}" if self.seconds else ""
             rows.append(("recordings", f"{_files(n_recordings)}{length}"))
-        model = {t.role.value for t in self.plan.targets if t.data_class is DataClass.MODEL}
+        model = [t.role.value for t in self.plan.targets if t.data_class is DataClass.MODEL]
         made = [f"{n} {_word(role, n)}" for role, n in counts.items() if role not in model]
         if made:
-            mute = " (the voice will then be mute)" if self.plan.mutes and not model else ""
-            rows.append(("made from them", ", ".join(made) + mute))
-        whole = [f"{n} {_word(role, n)}" for role, n in counts.items() if role in model]
-        if whole:
-            rows.append(("the model", ", ".join(whole)))
+            rows.append(("made from them", ", ".join(made) + self._mute()))
+        gone = [t.role.value for t in self.plan.targets if t.data_class is DataClass.MODEL and t.remove_blob]
+        if gone:
+            names = ", ".join(_word(role, n) for role, n in Counter(gone).items())
+            rows.append(("the model", f"{_files(len(gone))}: {names}"))
         if self.plan.verb is PurgeVerb.ERASE:
             rows.append(("the name", f"{self.voice.name}, its owner and contact"))
         if self.plan.leaving:
             rows.append(("labels", "the person's id, file names and paths"))
         return rows
+
+    def _mute(self) -> str:
+        mutes = self.plan.mutes and self.plan.verb is PurgeVerb.PURGE_AUDIO
+        return " (the voice will then be mute)" if mutes else ""
 
     def _originals(self) -> list[list[str]]:
         folders = Counter(str(Path(each.path).parent) for each in self.originals if each.state == "same")
@@ -123,12 +127,18 @@ class Preview:
             roles = Counter(node.kind for node in models)
             names = ", ".join(_word(role, n) for role, n in sorted(roles.items()))
             until = f", until {models[0].until[:10]}" if models[0].until else ""
-            kept.append(f'{names} (policy "{self.voice.policy}"{until}; the model can still speak)')
+            speaks = (
+                "with another clip the model speaks again" if self.plan.mutes else "the model can still speak"
+            )
+            kept.append(f'{names} (policy "{self.voice.policy}"{until}; {speaks})')
         ends = [node.until for node in self.plan.kept if node.basis == "evidence of consent"]
         if ends:
             last = max((end[:10] for end in ends if end), default=None)
             kept.append(f"consent evidence ({f'until {last}' if last else 'no end date'})")
         return [*kept, "trail", "certificate"]
+
+    def _unread(self) -> list[Node]:
+        return [node for node in self.plan.kept if node.state is NodeState.NOT_COVERED]
 
     def _others(self) -> list[str]:
         shared = [node for node in self.plan.kept if node.basis == "another voice refers to it"]
@@ -185,16 +195,23 @@ def preview(request: PurgeRequest, *, rooms: Rooms) -> Preview:
         )
         people = [uow.subjects.by_uid(uid) for uid in voice.subject_uids]
     seconds = [a.facts.get("seconds") for a in artifacts if a.role is Role.AUDIO]
+    originals = tuple(find_originals(voice, artifacts, rooms=rooms))
     return Preview(
         request=request,
-        plan=plan,
+        plan=replace(plan, kept=(*plan.kept, *_unread(originals, rooms))),
         voice=voice,
         pseudonyms=tuple(person.pseudonym for person in people if person is not None),
-        originals=tuple(find_originals(voice, artifacts, rooms=rooms)),
+        originals=originals,
         missed=not_covered(request.verb, rooms=rooms),
         seconds=sum(float(s) for s in seconds if isinstance(s, int | float)) or None,
         artifact_uids=frozenset(artifact.uid for artifact in artifacts),
     )
+
+
+def _unread(originals: Sequence[Original], rooms: Rooms) -> list[Node]:
+    number = sum(1 for each in originals if each.state == "unreadable")
+    what = f"originals that could not be read: {number}"
+    return [Node(rooms.new_uid(), "original", what, NodeState.NOT_COVERED)] if number else []
 
 
 def _scope(voice: Voice, artifacts: Sequence[Artifact], *, uow: UnitOfWork, rooms: Rooms) -> Scope:

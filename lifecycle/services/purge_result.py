@@ -58,10 +58,9 @@ class Purged:
         ]
         models = [n for n in self.receipt.nodes if n.state is NodeState.RETAINED and n.basis == "policy"]
         if models:
-            lines.append(
-                f"  model: KEPT ({len(models)} files), and it can still speak; "
-                f"to remove it too: vlm erase {self.voice}"
-            )
+            until = f" until {models[0].until[:10]} (policy)" if models[0].until else ""
+            speaks = "with another clip it speaks again" if self.plan.mutes else "it can still speak"
+            lines.append(f"  model: KEPT{until}, and {speaks}; to remove it too: vlm erase {self.voice}")
         others = Counter(
             (node.kind, node.basis, node.until)
             for node in self.receipt.nodes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ from lifecycle.vault.ledger import EntryKind
 if TYPE_CHECKING:
     from lifecycle.bootstrap import Rooms
     from lifecycle.registry.outbox import Promise
+
+_JOBS_SECONDS = 20.0
 
 # In this order: nothing is destroyed before the ledger says so, originals are compared while their
 # fingerprint key lives, and keys die before rows so that a crash leaves what still tells where to look.
@@ -112,11 +115,23 @@ def _work(work: Work, promise: Promise) -> None:
     """
     work.rooms.vault.blobs.clean_stray()
     clear_dead(work.rooms)
+    _wait_for_jobs(work)
     for stray in strays(work.rooms):
         if stray.is_dir() and not stray.is_symlink():
             shutil.rmtree(stray, ignore_errors=True)
     _tick(work, promise)
     hit("purge.after_work")
+
+
+def _wait_for_jobs(work: Work) -> None:
+    """Give jobs that run beside this purge a moment to end; nobody knows whose data they hold."""
+    deadline = time.monotonic() + _JOBS_SECONDS
+    while time.monotonic() < deadline:
+        with work.rooms.registry.read() as uow:
+            if not uow.jobs.open():
+                return
+        time.sleep(0.5)
+        clear_dead(work.rooms)
 
 
 def _blobs(work: Work, promise: Promise) -> None:
@@ -147,7 +162,8 @@ def _keys(work: Work, promise: Promise) -> None:
             destroyed.append(done.old_epoch)
     epochs = {"destroyed": destroyed, "current": current}
     _tick(work, promise, {"epochs": epochs, "residue": residue})
-    step.done(f"{counted(len(work.plan.keys), 'key')} destroyed, the survivors moved and opened again")
+    if work.plan.keys:
+        step.done(f"{counted(len(work.plan.keys), 'key')} destroyed, the survivors moved and opened again")
     hit("purge.after_keys")
 
 
@@ -177,7 +193,7 @@ def _vacuum(work: Work, promise: Promise) -> None:
     if answer != (0, 0, 0):
         raise Busy(
             "another process reads the registry, so what was deleted could not be cleared from its files yet",
-            hint="end the other vlm commands, then: vlm doctor",
+            hint="end the other programs that use it, then: vlm doctor",
         )
     _tick(work, promise)
     step.done("the database, without what was deleted")
@@ -234,6 +250,9 @@ def _receipt(work: Work, *, checkpoint: Mapping[str, Json] | None = None) -> Rec
     entry = results["ledger"]["entry"]
     with work.rooms.registry.read() as uow:
         promised = uow.outbox.of(work.purge.uid)
+    # A clock that was set back meanwhile must not make a receipt whose times go back.
+    committed_at = rfc3339(promised[0].made_at)
+    destroyed_at = max(committed_at, str(results["rows"]["destroyed_at"]))
     return Receipt(
         purge_uid=work.purge.uid,
         verb=work.plan.verb,
@@ -242,9 +261,9 @@ def _receipt(work: Work, *, checkpoint: Mapping[str, Json] | None = None) -> Rec
         plan_digest=work.purge.plan_digest,
         basis=work.plan.basis,
         nodes=tuple(node_from_json(node) for node in nodes) if isinstance(nodes, list) else (),
-        committed_at=rfc3339(promised[0].made_at),
-        destroyed_at=str(results["rows"]["destroyed_at"]),
-        verified_at=str(results["verify"]["verified_at"]),
+        committed_at=committed_at,
+        destroyed_at=destroyed_at,
+        verified_at=max(destroyed_at, str(results["verify"]["verified_at"])),
         ledger_entry=dict(entry) if isinstance(entry, dict) else {},
         checkpoint=checkpoint,
         epochs=dict(epochs) if isinstance(epochs, dict) else {},
