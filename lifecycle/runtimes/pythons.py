@@ -67,6 +67,16 @@ def pythons_for(torch: str) -> tuple[tuple[int, int], tuple[int, int]] | None:
     return ((3, max(known[0], _OLDEST)), (3, known[1])) if known else None
 
 
+def oldest_torch(interpreter: Interpreter) -> str:
+    """Return the oldest torch that has a wheel for this Python, as "2.0".
+
+    >>> oldest_torch(Interpreter(Path("/usr/bin/python3.12"), (3, 12, 1), Path("/usr")))
+    '2.2'
+    """
+    minors = [minor for minor, (first, last) in _RANGES.items() if first <= interpreter.version[1] <= last]
+    return f"2.{min(minors, default=max(_RANGES))}"
+
+
 def names_for(torch: str) -> str:
     """Say the Pythons of this torch as words, such as "3.10 to 3.14"."""
     found = pythons_for(torch)

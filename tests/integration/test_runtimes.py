@@ -172,6 +172,17 @@ def test_a_wheel_folder_goes_before_the_index(program, index, tmp_path):
     assert added["runtime"]["build"] == "cpu"
 
 
+def test_the_cpu_index_goes_before_the_users_index(program, index, tmp_path):
+    index.torch("2.6.0")
+    cpu = Index(tmp_path / "cpu")
+    cpu.torch("2.6.0+cpu")
+
+    added = program.with_env(VLM_TORCH_INDEX=cpu.url).ok("runtime", "add", "2.6.0", "--json").json
+
+    assert added["plan"]["source"] == "PyTorch's CPU index"
+    assert added["runtime"]["id"] == f"torch-2.6.0+cpu-{PYTHON_TAG}"
+
+
 def test_newest_and_a_minor_are_resolved_by_what_the_index_has(program, index):
     for version in ("2.6.0", "2.7.0", "2.7.1", "2.8.0rc1", "3.0.0"):
         index.torch(version)
