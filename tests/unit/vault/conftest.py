@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from lifecycle.domain import failpoints
 from lifecycle.vault.holder import FileKeyHolder
 from lifecycle.vault.keys import KeyStore
 
@@ -34,17 +32,18 @@ class Place:
         shutil.copytree(self.folder / name, self.folder / to)
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    place = Place(tmp_path)
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A place that is made once and copied: making keys waits for the disk."""
+    place = Place(tmp_path_factory.mktemp("template") / "place")
     store = place.keys()
     store.create()
     store.create_subject(ANNA)
     store.create_subject(BORIS)
-    return place
+    return place.folder
 
 
 @pytest.fixture
-def armed() -> Callable[[str, Callable[[], None]], None]:
-    yield failpoints.arm  # type: ignore[misc]
-    failpoints.arm(None)
+def place(template: Path, tmp_path: Path) -> Place:
+    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
+    return Place(tmp_path)
