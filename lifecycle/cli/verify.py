@@ -20,7 +20,7 @@ from lifecycle.cli.common import (
 
 if TYPE_CHECKING:
     from lifecycle.runtimes.model import RuntimePlan
-    from lifecycle.services.verify import Result, Verified, VerifyPlan
+    from lifecycle.services.verify_result import Result, Verified, VerifyPlan
 
 golden_app = typer.Typer(help="Keep what a voice says today, to compare with later.", rich_markup_mode=None)
 
@@ -60,8 +60,9 @@ def verify(
     verbose: VerboseOption = False,
 ) -> None:
     """Run voices on torch versions and compare what they say with what they said."""
-    from lifecycle.services.verify import VerifyRequest, plan
+    from lifecycle.services.verify import plan
     from lifecycle.services.verify import verify as run
+    from lifecycle.services.verify_result import VerifyRequest
 
     call = Invocation(json=json, quiet=quiet, verbose=verbose, yes=yes, dry_run=dry_run, offline=offline)
     rooms = call.rooms()
@@ -123,7 +124,7 @@ def _told(done: Verified, *, why: bool) -> Mapping[str, object]:
 def _shown(done: Verified, *, why: bool) -> list[str]:
     """Return the table: a voice in each row, a torch in each column, then what to do, then the tally."""
     from lifecycle.render.output import columns
-    from lifecycle.services.verify import tally
+    from lifecycle.services.verify_result import tally
 
     cells: dict[str, dict[str, Result]] = {}
     for result in done.results:

@@ -18,7 +18,8 @@ from lifecycle.runtimes.environments import Runtimes
 from lifecycle.services import golden, home, session
 from lifecycle.services.register import register
 from lifecycle.services.register_request import RegisterRequest
-from lifecycle.services.verify import Result, VerifyRequest, plan, verify
+from lifecycle.services.verify import plan, verify
+from lifecycle.services.verify_result import Result, VerifyRequest
 from lifecycle.settings import Settings, load_settings
 from tests.conftest import TEST_RUNTIMES
 
@@ -240,7 +241,7 @@ def flip(rooms: Rooms, settings: Settings, name: str, role: str) -> None:
 
 
 def test_rows_stay_when_a_later_voice_is_interrupted(rooms, kol, debug_voice, monkeypatch):
-    from lifecycle.services import verify as module
+    from lifecycle.services import bench as module
 
     register(RegisterRequest("zoe", (debug_voice[0],), debug_voice[1]), rooms=rooms)
     kept = module.Bench.row
