@@ -51,7 +51,12 @@ def findings(kind: str, facts: Mapping[str, object], torch: str) -> tuple[Known,
         facts: What `inspect` recorded: "ops", "globals" and "dtype" are looked at where they are there.
         torch: Public version, such as "2.13.0".
     """
-    found = [*_removed_operators(facts, torch), *_default_load(kind, facts, torch), *_half(facts, torch)]
+    found = [
+        *_altered_head(facts),
+        *_removed_operators(facts, torch),
+        *_default_load(kind, facts, torch),
+        *_half(facts, torch),
+    ]
     return tuple(found)
 
 
@@ -103,6 +108,15 @@ def gpu_needs(torch: str) -> Known | None:
 def _names(facts: Mapping[str, object], key: str) -> Sequence[str]:
     value = facts.get(key)
     return [str(item) for item in value] if isinstance(value, list | tuple) else []
+
+
+def _altered_head(facts: Mapping[str, object]) -> list[Known]:
+    """GPT-SoVITS writes some files with other first bytes and puts them back before it loads them."""
+    head = facts.get("head")
+    if not isinstance(head, str):
+        return []
+    what = f'it begins with "{head}" instead of "PK", which torch.load does not know; only GPT-SoVITS puts it back'
+    return [Known("altered-head", what, breaks=True)]
 
 
 def _removed_operators(facts: Mapping[str, object], torch: str) -> list[Known]:

@@ -102,3 +102,10 @@ def test_what_a_gpu_would_need_is_said_without_one():
     assert "driver 580" in known.message
     assert "12.0" in known.message
     assert gpu_needs("9.9.0") is None
+
+
+def test_an_altered_head_explains_why_torch_refuses():
+    (known,) = findings("gpt-sovits-sovits", {"head": "05"}, "2.13.0")
+
+    assert known.breaks
+    assert '"05"' in known.message

@@ -63,7 +63,7 @@ def test_what_to_do_next_follows_from_the_outcome(outcome, command):
     ("said", "short"),
     [
         (
-            "Weights only load failed. [1mOnly if you trust it. Unsupported global: GLOBAL utils.HParams was not allowed.",
+            "Weights only load failed. [1mSo it is. Unsupported global: GLOBAL utils.HParams was not allowed.",
             "torch.load refuses utils.HParams",
         ),
         ("Weights only load failed. WeightsUnpickler error: Unsupported class argparse.Namespace",
