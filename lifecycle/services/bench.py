@@ -8,6 +8,7 @@ from lifecycle.bootstrap import Rooms
 from lifecycle.compat.findings import findings, gpu_needs
 from lifecycle.domain.errors import Refused
 from lifecycle.domain.policies import Limits as PolicyLimits
+from lifecycle.domain.states import SPEAKS
 from lifecycle.domain.verdicts import Row, Verdict
 from lifecycle.domain.voices import Voice
 from lifecycle.runtimes.model import Runtime
@@ -219,9 +220,9 @@ _NO_FENCE = "neither bubblewrap nor Landlock works here, so its files were not o
 def _refusal(voice: Voice, material: Material, uow: UnitOfWork, rooms: Rooms) -> Outcome | None:
     """Say why a voice may not or cannot speak, before anything is opened."""
     if voice.mute or (material.subject.way is Way.SPEAK and material.subject.speaker is None):
-        return Outcome(
-            Verdict.NOT_CHECKED, "conditioning was purged" if voice.mute else "it has no speaker file"
-        )
+        cure = f"vlm register {voice.name} --embedding FILE" if voice.state in SPEAKS else None
+        reason = "conditioning was purged" if voice.mute else "it has no speaker file"
+        return Outcome(Verdict.NOT_CHECKED, reason, next=cure)
     try:
         check_use(voice, "be verified", uow=uow, now=rooms.clock())
     except Refused as error:
