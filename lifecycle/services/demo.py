@@ -287,7 +287,7 @@ class Demo:
 def _telling(name: str, lines: Sequence[str]) -> str:
     """Choose the line of a command's output that says what came out."""
     wanted = {
-        "train": "registered ", "register": "registered ", "retire": "retired ", "runtime": "torch ",
+        "train": "similarity", "register": "registered ", "retire": "retired ", "runtime": "torch ",
         "verify": "voice", "audit": "voices:", "receipt": "",
     }  # fmt: skip
     word = wanted.get(name)

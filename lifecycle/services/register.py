@@ -254,7 +254,7 @@ def _notes(begun: Begun, intake: Intake, *, left: int, removed: int) -> list[tup
             else f"{left} originals still lie where they came from"
         )
         cure = "" if request.move else "(register --move removes them)"
-        notes.append((f"{many} came from, unencrypted {cure}".rstrip(), ""))
+        notes.append((f"{many}, unencrypted {cure}".rstrip(), ""))
     if intake.skipped:
         named = ", ".join(intake.skipped[:5]) + (" ..." if len(intake.skipped) > 5 else "")
         notes.append((f"skipped {len(intake.skipped)}: {named}", ""))
