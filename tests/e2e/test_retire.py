@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import pty
 import random
 import shutil
 import struct
+import subprocess
+import sys
 import wave
 from pathlib import Path
 from typing import Any
@@ -122,6 +126,28 @@ def test_a_purge_needs_the_voices_name_or_yes(voice: Vlm) -> None:
     assert voice.run("retire", "leaver", "--purge-audio", "--confirm", "leave").code == 2
     assert state_of(voice, "leaver") == "active"
     assert voice.ok("retire", "leaver", "--purge-audio", "--confirm", "leaver")
+
+
+@pytest.mark.parametrize(("typed", "code"), [("leavr", 4), ("leaver", 0)])
+def test_at_a_terminal_the_name_must_be_typed(voice: Vlm, typed: str, code: int) -> None:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lifecycle", "retire", "leaver", "--purge-audio"],
+        cwd=voice.folder,
+        env=voice.environment,
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.write(ours, f"{typed}\n".encode())
+    out, err = process.communicate(timeout=300)
+    os.close(ours)
+    os.close(theirs)
+
+    assert process.returncode == code, err
+    assert "Type leaver to go on" in err
+    assert ("destroyed, provided" in out) == (code == 0)
 
 
 def test_a_hold_refuses_it_whole(voice: Vlm) -> None:

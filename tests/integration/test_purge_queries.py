@@ -13,7 +13,8 @@ from lifecycle.domain.digest import Digest
 from lifecycle.domain.errors import IntegrityError
 from lifecycle.domain.purges import Purge, PurgeState
 from lifecycle.domain.subjects import Subject
-from lifecycle.domain.voices import CLASS_OF_ROLE, Artifact, DataClass, Role, State, Voice
+from lifecycle.domain.verdicts import Row, Verdict
+from lifecycle.domain.voices import CLASS_OF_ROLE, Artifact, DataClass, Role, State, Version, Voice
 from lifecycle.registry.engine import Registry
 from lifecycle.registry.outbox import Promise
 from lifecycle.registry.queries.purges import Forgotten
@@ -75,6 +76,13 @@ def purge(uid: str = "9" * 32) -> Purge:
 
 def forgotten(*, leaving: tuple[str, ...] = (ANN,), erased: bool = False) -> Forgotten:
     return Forgotten(LEAVER, ["3" * 32], leaving, erased)
+
+
+def verdict(*, next_command: str) -> Row:
+    return Row(
+        "8" * 32, "leaver", "e" * 32, "2.13.0", "cpu", "3.11", "", "", "cpu", "engine", Verdict.BROKEN,
+        "leaver is broken", next_command, {}, "bwrap", NOW,
+    )  # fmt: skip
 
 
 def bytes_of(registry: Registry) -> bytes:
@@ -173,6 +181,10 @@ def test_a_person_with_another_living_voice_does_not_leave(registry: Registry) -
 
 def test_an_erased_voice_keeps_a_tombstone_without_its_name(registry: Registry) -> None:
     fill(registry)
+    with registry.write() as uow:
+        uow.voices.add_version(LEAVER, Version("e" * 32, 1, Digest("blake3", "e" * 64), NOW))
+        uow.verdicts.add(verdict(next_command="vlm verify leaver --torch 2.x"), inputs_hash="")
+        uow.commit()
     with registry.write() as uow:
         uow.purges.forget(forgotten(erased=True), at=NOW)
         uow.commit()

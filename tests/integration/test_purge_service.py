@@ -281,6 +281,18 @@ def test_a_hold_that_comes_between_the_question_and_the_decision_wins(folder: Pa
     assert not list((folder / "keys").rglob("*purge-*"))
 
 
+def test_a_hold_on_the_person_covers_every_voice_of_theirs(folder: Path) -> None:
+    with opened(folder) as rooms:
+        with rooms.registry.write() as uow:
+            reason = rooms.vault.keys.seal_text(ANN, "case 8")
+            uow.subjects.add_hold(Hold(rooms.new_uid(), None, ANN, reason, rooms.clock()))
+            uow.commit()
+
+        for verb in PurgeVerb:
+            with pytest.raises((Held, Refused)):
+                preview(PurgeRequest("survivor", verb), rooms=rooms)
+
+
 def test_the_ledger_says_committed_before_anything_is_destroyed(folder: Path) -> None:
     with opened(folder) as rooms:
 

@@ -212,6 +212,9 @@ class PurgeQueries:
             .where(t.voices.c.id == voice_id)
             .values(name=None, owner=None, contact=None, upstream=None, facts={}, mute=True, state="erased")
         )
+        # A verdict's reason and next command may name the voice.
+        versions = select(t.versions.c.id).where(t.versions.c.voice_id == voice_id)
+        self._connection.execute(delete(t.verdicts).where(t.verdicts.c.version_id.in_(versions)))
         for table in (t.holds, t.accepted_risks):
             emptied = update(table).where(table.c.voice_id == voice_id).values(reason_sealed=b"")
             self._connection.execute(emptied)
