@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lifecycle.bootstrap import Rooms
 from lifecycle.compat.findings import findings, gpu_needs
+from lifecycle.domain.digest import Digest
 from lifecycle.domain.errors import Refused
 from lifecycle.domain.policies import Limits as PolicyLimits
 from lifecycle.domain.states import SPEAKS
@@ -38,8 +39,11 @@ if TYPE_CHECKING:
 class Bench:
     """One runtime on which voices are tried, with one warm worker for all voices that the engine speaks."""
 
-    def __init__(self, rooms: Rooms, runtime: Runtime, request: VerifyRequest) -> None:
+    def __init__(
+        self, rooms: Rooms, runtime: Runtime, request: VerifyRequest, *, looked: dict[Digest, str]
+    ) -> None:
         self._rooms = rooms
+        self._looked = looked
         self._runtime = runtime
         self._request = request
         self._fence = rooms.runtimes.sandbox
@@ -59,7 +63,7 @@ class Bench:
                 if self._request.again or refusal or absent
                 else uow.verdicts.reusable(material.version.uid, key)
             )
-        damage = damage_of(material, rooms)
+        damage = damage_of(material, rooms, looked=self._looked)
         if known is not None and _stands(known) and damage is None:
             return Result(known, reused=True)
         outcome = refusal or (damage and Outcome(Verdict.BROKEN, f"integrity: {damage}")) or absent

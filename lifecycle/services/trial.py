@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lifecycle.bootstrap import Rooms
+from lifecycle.domain.digest import Digest
 from lifecycle.domain.errors import IntegrityError, NotFound, Unavailable
 from lifecycle.domain.verdicts import Verdict
 from lifecycle.domain.voices import Artifact, Version, Voice
@@ -65,14 +66,27 @@ def material_of(voice: Voice, uow: UnitOfWork) -> Material:
     return Material(voice, version, subject_of(mine))
 
 
-def damage_of(material: Material, rooms: Rooms) -> str | None:
-    """Hash the files again; say which is not what was stored, or None."""
+def damage_of(material: Material, rooms: Rooms, *, looked: dict[Digest, str] | None = None) -> str | None:
+    """Hash the files again; say which is not what was stored, or None.
+
+    Args:
+        looked: What this command already knows of blobs ("whole", "missing", "changed"); added to.
+    """
+    seen = {} if looked is None else looked
     for artifact in material.subject.files:
-        if not rooms.vault.blobs.exists(artifact.digest):
+        if artifact.digest not in seen:
+            seen[artifact.digest] = _state_of(artifact.digest, rooms)
+        if seen[artifact.digest] == "missing":
             return f"its {artifact.role} file is missing from the store"
-        if not rooms.vault.blobs.verify(artifact.digest):
+        if seen[artifact.digest] == "changed":
             return f"its {artifact.role} file changed on disk, so it was not run"
     return None
+
+
+def _state_of(digest: Digest, rooms: Rooms) -> str:
+    if not rooms.vault.blobs.exists(digest):
+        return "missing"
+    return "whole" if rooms.vault.blobs.verify(digest) else "changed"
 
 
 def content_of(artifact: Artifact, rooms: Rooms, *, limit: int = _MAX_SPEAKER_BYTES) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lifecycle.bootstrap import Rooms
+from lifecycle.domain.digest import Digest
 from lifecycle.domain.errors import UsageError
 from lifecycle.domain.voices import State
 from lifecycle.runtimes.model import RuntimePlan
@@ -53,8 +54,9 @@ def verify(planned: VerifyPlan, *, rooms: Rooms) -> Verified:
     runtimes = [one.existing or rooms.runtimes.add(one) for one in planned.runtimes]
     step = rooms.progress.step("verify", len(planned.voices) * len(runtimes), "rows")
     results = []
+    looked: dict[Digest, str] = {}
     for runtime in runtimes:
-        bench = Bench(rooms, runtime, planned.request)
+        bench = Bench(rooms, runtime, planned.request, looked=looked)
         for name in planned.voices:
             results.append(bench.row(name))
             step.advance(1, f"{name} on torch {runtime.torch}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -83,16 +84,20 @@ def test_what_cannot_be_verified_is_one_sentence(home, arguments, code, word):
     assert "Traceback" not in answer.err
 
 
-def test_a_runtime_that_is_missing_is_named_with_the_command_that_makes_it(home, tmp_path, torch_runtime):
-    bare = home.with_env(VLM_RUNTIMES=str(tmp_path))
+def test_a_runtime_that_cannot_be_had_is_exit_7_and_nothing_is_run(home, tmp_path):
+    bare = home.with_env(
+        VLM_RUNTIMES=str(tmp_path),
+        PIP_CONFIG_FILE=os.devnull,
+        PIP_FIND_LINKS="",
+        UV_FIND_LINKS="",
+        UV_CACHE_DIR=str(tmp_path / "cache"),
+    )
 
-    answer = bare.run("verify", "kol-a", "--json")
+    answer = bare.run("verify", "kol-a", "--offline", "--json")
 
-    # a wheel in a local folder costs no download, so it is taken without a question
-    if answer.code == 7:
-        assert answer.json["error"]["hint"].startswith(f"vlm runtime add {torch_runtime}")
-    else:
-        assert answer.json["results"][0]["verdict"] == "works"
+    assert answer.code == 7
+    assert not answer.json["ok"]
+    assert answer.json["error"]["hint"]
 
 
 def test_a_dry_run_says_what_would_run_and_runs_nothing(home, torch_runtime):
