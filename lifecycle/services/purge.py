@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lifecycle.domain.errors import Busy, Held, IntegrityError, Refused
+from lifecycle.domain.errors import Busy, IntegrityError, Refused
 from lifecycle.domain.failpoints import hit
 from lifecycle.domain.purges import Purge, PurgeState
 from lifecycle.domain.states import Move, moved
@@ -18,6 +18,7 @@ from lifecycle.domain.voices import State, Voice
 from lifecycle.erasure.plan import Plan, PurgeVerb
 from lifecycle.registry.outbox import Promise
 from lifecycle.registry.queries.purges import Forgotten
+from lifecycle.services.arrivals import LOCK_SECONDS
 from lifecycle.services.guard import refuse_held, refuse_while_purged
 from lifecycle.services.purge_journal import (
     Journal,
@@ -32,6 +33,7 @@ from lifecycle.services.purge_preview import Preview, PurgeRequest, preview
 from lifecycle.services.purge_result import Purged
 from lifecycle.services.purge_steps import STEPS, ledger_ids, run_steps
 from lifecycle.services.trail import seal_checkpoint
+from lifecycle.vault.files import locked
 from lifecycle.vault.ledger import EntryKind
 
 if TYPE_CHECKING:
@@ -126,8 +128,11 @@ def _alone(rooms: Rooms) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise Busy("another process is destroying something right now", hint="vlm doctor") from None
-        _drop_strays(rooms)
-        yield
+        # A registration that comes in meanwhile could name a file that is about to go.
+        arriving = rooms.settings.home / "work" / "arrivals.lock"
+        with locked(arriving, what="arriving files", seconds=LOCK_SECONDS):
+            _drop_strays(rooms)
+            yield
     finally:
         os.close(descriptor)
 
@@ -181,9 +186,14 @@ def _begin(planned: Preview, *, rooms: Rooms) -> Purge:
 
 
 def _refuse_changed(planned: Preview, voice: Voice, *, uow: UnitOfWork) -> None:
+    plan = planned.plan
     there = {artifact.uid for artifact in uow.voices.artifacts(voice.uid)}
-    same = voice.uid == planned.plan.voice_uid and voice.state is planned.voice.state
-    if not same or there != planned.artifact_uids:
+    same = (
+        voice.uid == plan.voice_uid and voice.state is planned.voice.state and there == planned.artifact_uids
+    )
+    plain = {str(t.digest) for t in plan.targets if t.remove_blob and not t.data_class.sealed}
+    alone = all(owners == {voice.uid} for owners in uow.purges.owners(plain).values())
+    if not same or not alone or tuple(sorted(uow.purges.leaving(voice.uid))) != plan.leaving:
         raise Refused(
             f'"{planned.request.name}" changed since the plan was shown, so nothing was changed',
             hint=f"vlm retire {planned.request.name} --purge-audio --dry-run",
@@ -207,6 +217,7 @@ def _commit(begun: Purge, planned: Preview, *, rooms: Rooms) -> Purge:
         with rooms.registry.write() as uow:
             voice = uow.voices.get(planned.request.name)
             refuse_held(voice, uow=uow)
+            _refuse_changed(planned, voice, uow=uow)
             committed = uow.purges.move(begun, PurgeState.COMMITTED, at=now)
             if voice.state is not State.RETIRED:
                 state = moved(planned.request.name, voice.state, Move.RETIRE)
@@ -228,7 +239,7 @@ def _commit(begun: Purge, planned: Preview, *, rooms: Rooms) -> Purge:
             )
             hit("purge.before_commit")
             uow.commit()
-    except Held:
+    except Refused:
         _abort(begun, rooms=rooms)
         raise
     hit("purge.after_commit")

@@ -289,6 +289,10 @@ def test_an_outsider_checks_the_receipt_and_a_forged_one_is_found(voice: Vlm, tm
     assert checked["purge"] == done["purge"]
     assert not checked["key_known"]
     assert any("no copy" in line for line in checked["does_not_prove"])
+    (known,) = voice.keys.rglob("receipt-*.pub")
+    assert outsider.ok("certificate", "verify", sent, "--key", known, "--json").json["key_known"]
+    (other,) = voice.keys.rglob("ledger-*.pub")
+    assert outsider.run("certificate", "verify", sent, "--key", other).code == 5
     for change in (_flip_payload, _flip_signature):
         forged = outsider.folder / "forged.dsse.json"
         forged.write_text(json.dumps(change(json.loads(sent.read_text()))))

@@ -328,6 +328,37 @@ def test_a_recording_that_came_in_since_it_was_shown_is_not_left_behind(folder: 
             purge(planned, rooms=rooms)
 
 
+def test_a_person_who_got_another_voice_since_it_was_shown_does_not_leave(
+    template: Path, tmp_path: Path
+) -> None:
+    initialise(settings_of(tmp_path))
+    (tmp_path / "originals").mkdir()
+    with opened(tmp_path) as rooms:
+        add_person(rooms)
+        add_voice(rooms, "leaver", tmp_path / "originals")
+        planned = preview(PurgeRequest("leaver", PurgeVerb.PURGE_AUDIO), rooms=rooms)
+        assert planned.plan.leaving == (ANN,)
+        add_voice(rooms, "second", tmp_path / "originals")
+
+        with pytest.raises(Refused, match="changed since"):
+            purge(planned, rooms=rooms)
+
+
+def test_a_model_that_another_voice_shares_since_it_was_shown_is_not_removed(folder: Path) -> None:
+    with opened(folder) as rooms:
+        run(rooms)
+        planned = preview(PurgeRequest("leaver", PurgeVerb.ERASE), rooms=rooms)
+        with rooms.registry.write() as uow:
+            (model,) = uow.voices.artifacts(uow.voices.get("leaver").uid, role=Role.WEIGHTS)
+            survivor = uow.voices.get("survivor")
+            uow.voices.add_artifact(survivor.uid, replace(model, uid=rooms.new_uid()))
+            uow.commit()
+
+        with pytest.raises(Refused, match="changed since"):
+            purge(planned, rooms=rooms)
+        assert rooms.vault.blobs.exists(model.digest)
+
+
 def test_only_one_process_destroys_at_a_time(folder: Path) -> None:
     with opened(folder) as rooms:
         with (folder / "home" / "purge.lock").open("w") as lock:
