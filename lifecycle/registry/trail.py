@@ -7,7 +7,7 @@ import hmac
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, Row, select
@@ -216,21 +216,30 @@ class Trail:
 
 
 def _stored(row: Row[Any]) -> StoredEvent:
+    """Read a row without believing it: what is damaged stays comparable, and whoever verifies the trail says so."""
+    leaf = _bytes(row.leaf)
     ids: Mapping[str, str] = {}
-    # A damaged leaf is found by whoever verifies the trail; here it is only read.
     with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
-        ids = {str(k): str(v) for k, v in json.loads(row.leaf)["ids"].items()}
+        ids = {str(k): str(v) for k, v in json.loads(leaf)["ids"].items()}
+    at = datetime.min.replace(tzinfo=UTC)
+    with contextlib.suppress(ValueError, TypeError):
+        at = from_text(row.at)
     event = Event(
         sequence=row.sequence,
-        uid=row.uid,
-        at=from_text(row.at),
-        verb=row.verb,
+        uid=str(row.uid),
+        at=at,
+        verb=str(row.verb),
         ids=ids,
-        details_digest=row.details_digest,
-        leaf_hash=row.leaf_hash,
-        chain_hash=row.chain_hash,
+        details_digest=str(row.details_digest),
+        leaf_hash=str(row.leaf_hash),
+        chain_hash=str(row.chain_hash),
     )
-    return StoredEvent(event, row.leaf, row.voice_uid, row.subject_uid, row.sealed, row.details_subject)
+    sealed = None if row.sealed is None else _bytes(row.sealed)
+    return StoredEvent(event, leaf, row.voice_uid, row.subject_uid, sealed, row.details_subject)
+
+
+def _bytes(value: object) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
 
 
 def _checkpoint(row: Row[Any]) -> Checkpoint:

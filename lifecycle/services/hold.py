@@ -1,0 +1,196 @@
+"""`vlm hold`, `vlm unhold`: a reason that forbids every deletion of a voice, or of all voices of a person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lifecycle.domain.errors import NotFound, Refused, UsageError
+from lifecycle.domain.subjects import Hold, Subject
+from lifecycle.services.subjects import find_subject
+
+if TYPE_CHECKING:
+    from lifecycle.bootstrap import Rooms
+    from lifecycle.domain.voices import Voice
+    from lifecycle.registry.unit_of_work import UnitOfWork
+
+MAX_REASON = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class HoldResult:
+    """A hold that was placed, or the holds that were released.
+
+    Attributes:
+        on: The voice's name, or the person's pseudonym.
+        voices: Names of the voices that it covers.
+        active: How many holds lie on it now.
+    """
+
+    on: str
+    kind: str
+    held: bool
+    voices: tuple[str, ...]
+    active: int
+    released: int = 0
+    dry_run: bool = False
+
+    def to_json(self) -> dict[str, object]:
+        """Return the result for programs."""
+        return {
+            "on": self.on,
+            "kind": self.kind,
+            "held": self.held,
+            "voices": list(self.voices),
+            "active": self.active,
+            "released": self.released,
+            "dry_run": self.dry_run,
+        }
+
+    def lines(self) -> list[str]:
+        """Return the result for people."""
+        covered = f" ({', '.join(self.voices)})" if self.kind == "subject" and self.voices else ""
+        if self.held:
+            did = "would hold" if self.dry_run else "held"
+            first = f"{did} {self.on}{covered}: nothing of it can be purged or erased"
+            return [first, f"lift it with: vlm unhold {self.on}"]
+        did = "would release" if self.dry_run else "released"
+        return [f"{did} {self.released} hold{'s' if self.released != 1 else ''} on {self.on}{covered}"]
+
+
+def hold(name: str, *, reason: str, rooms: Rooms, dry_run: bool = False) -> HoldResult:
+    """Forbid every deletion of a voice, or of a person's voices, until it is lifted.
+
+    Args:
+        name: A voice, or a person's pseudonym.
+        reason: Why; kept sealed.
+
+    Raises:
+        NotFound: There is no such voice or person.
+        Refused: A purge of it was committed: it is too late.
+        UsageError: There is no reason.
+    """
+    reason = reason.strip()
+    if not reason or len(reason) > MAX_REASON:
+        raise UsageError(
+            f"a hold needs a reason of 1 to {MAX_REASON} characters", hint=f"vlm hold {name} --reason TEXT"
+        )
+    with rooms.registry.write() as uow:
+        voice, subject = _target(name, uow=uow, rooms=rooms)
+        _refuse_late(name, voice, subject, uow=uow)
+        placed = Hold(
+            uid=rooms.new_uid(),
+            voice_uid=None if voice is None else voice.uid,
+            subject_uid=None if subject is None else subject.uid,
+            reason=rooms.vault.keys.seal_text(_whose(voice, subject), reason),
+            placed_at=rooms.clock(),
+        )
+        uow.subjects.add_hold(placed)
+        result = _told(name, voice, subject, uow=uow, held=True, dry_run=dry_run)
+        if dry_run:
+            return result
+        uow.trail.append(
+            "hold",
+            voice_uid=placed.voice_uid,
+            subject_uid=placed.subject_uid,
+            ids={"hold": placed.uid},
+            details={"reason": reason},
+        )
+        uow.commit()
+    return result
+
+
+def unhold(name: str, *, rooms: Rooms, dry_run: bool = False) -> HoldResult:
+    """Lift every hold that lies on a voice, or on a person, itself.
+
+    Raises:
+        NotFound: There is no such voice or person.
+        Refused: No hold lies on it.
+    """
+    with rooms.registry.write() as uow:
+        voice, subject = _target(name, uow=uow, rooms=rooms)
+        holds = _on(voice, subject, uow=uow)
+        if not holds:
+            raise Refused(*_nothing(name, voice, uow=uow))
+        now = rooms.clock()
+        for each in holds:
+            uow.subjects.release_hold(each.uid, at=now)
+            uow.trail.append(
+                "unhold",
+                voice_uid=each.voice_uid,
+                subject_uid=each.subject_uid,
+                ids={"hold": each.uid},
+            )
+        result = _told(name, voice, subject, uow=uow, held=False, dry_run=dry_run, released=len(holds))
+        if not dry_run:
+            uow.commit()
+    return result
+
+
+def _nothing(name: str, voice: Voice | None, *, uow: UnitOfWork) -> tuple[str]:
+    people = [] if voice is None else [uow.subjects.by_uid(uid) for uid in voice.subject_uids]
+    over = [p.pseudonym for p in people if p is not None and uow.subjects.holds(subject_uid=p.uid)]
+    where = f"; one lies on its subject: vlm unhold {over[0]}" if over else ""
+    return (f'no hold lies on "{name}" itself{where}',)
+
+
+def _target(name: str, *, uow: UnitOfWork, rooms: Rooms) -> tuple[Voice | None, Subject | None]:
+    """Find what a hold is for: a voice by its name, else a person by pseudonym or id."""
+    voice = uow.voices.find(name)
+    if voice is not None:
+        return voice, None
+    try:
+        subject = find_subject(name, uow=uow, rooms=rooms)
+    except NotFound:
+        subject = None
+    if subject is None:
+        uow.voices.get(name)
+    return None, subject
+
+
+def _refuse_late(name: str, voice: Voice | None, subject: Subject | None, *, uow: UnitOfWork) -> None:
+    from lifecycle.domain.purges import PurgeState
+
+    mine = {voice.uid} if voice is not None else set(uow.subjects.voices_of(subject.uid) if subject else ())
+    for purge in uow.purges.all_open():
+        if purge.voice_uid in mine and purge.state is not PurgeState.PLANNED:
+            raise Refused(
+                f'it is too late to hold "{name}": its purge is committed and goes on', hint="vlm doctor"
+            )
+
+
+def _on(voice: Voice | None, subject: Subject | None, *, uow: UnitOfWork) -> list[Hold]:
+    if voice is not None:
+        return uow.subjects.holds(voice_uid=voice.uid)
+    return uow.subjects.holds(subject_uid=subject.uid) if subject is not None else []
+
+
+def _whose(voice: Voice | None, subject: Subject | None) -> str | None:
+    if subject is not None:
+        return subject.uid
+    return voice.subject_uids[0] if voice is not None and voice.subject_uids else None
+
+
+def _told(
+    name: str,
+    voice: Voice | None,
+    subject: Subject | None,
+    *,
+    uow: UnitOfWork,
+    held: bool,
+    dry_run: bool,
+    released: int = 0,
+) -> HoldResult:
+    mine = () if voice is None else (voice.name,)
+    covered = (
+        [] if subject is None else [uow.voices.by_uid(uid) for uid in uow.subjects.voices_of(subject.uid)]
+    )
+    return HoldResult(
+        on=name if subject is None else subject.pseudonym,
+        kind="voice" if voice is not None else "subject",
+        held=held,
+        voices=mine or tuple(each.name for each in covered if each is not None and each.name),
+        active=len(_on(voice, subject, uow=uow)),
+        released=released,
+        dry_run=dry_run,
+    )
