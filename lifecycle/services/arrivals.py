@@ -124,10 +124,18 @@ class Arrivals:
                     self._new.append(stored.digest)
                     self.stored_bytes += stored.size
 
+            came = 0
+
+            def count(piece: bytes) -> None:
+                # A file that grows as fast as it is read would never end.
+                nonlocal came
+                came += len(piece)
+                if came > size:
+                    raise _changed(path)
+                seen(len(piece))
+
             try:
-                stored = self._rooms.vault.blobs.put(
-                    file, key=key, observers=(lambda piece: seen(len(piece)),), inspect=judge
-                )
+                stored = self._rooms.vault.blobs.put(file, key=key, observers=(count,), inspect=judge)
             except _Known as there:
                 known, stored = there.artifact, content[-1]
         return Arrived(
@@ -188,6 +196,10 @@ def still_same(path: Path, looks: tuple[int, ...]) -> bool:
     except OSError:
         return False
     return _of(found) == looks
+
+
+def _changed(path: Path) -> UnreadableFile:
+    return UnreadableFile(f'"{shown(str(path))}" changed while it was read; nothing was stored')
 
 
 def _looks(file: BinaryIO) -> tuple[int, ...]:

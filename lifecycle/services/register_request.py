@@ -108,7 +108,7 @@ class Stored:
         return {
             "role": self.role,
             "kind": self.kind,
-            "digest": self.digest,
+            "digest": self.digest or None,
             "size": self.size_bytes,
             "sealed": self.sealed,
             "summary": self.summary,

@@ -1,169 +1,232 @@
-"""`vlm speak`: a voice of ours says a text; every use passes the guard before and after."""
+"""`vlm speak`: a voice says a text into a WAV file, and the trail remembers that it did."""
 
 from __future__ import annotations
 
 import io
 import wave
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lifecycle.domain.errors import Mute, Refused, UsageError
+import numpy as np
+from numpy.typing import NDArray
+
+from lifecycle.domain.digest import Digest
+from lifecycle.domain.errors import IntegrityError, Mute, Refused, UsageError
+from lifecycle.render.output import duration
 from lifecycle.services.guard import check_generation, check_use, generations
-from lifecycle.services.studio import default_runtime, engine_errors
-from lifecycle.services.trial import Material, content_of, hand_in, material_of
-from lifecycle.vault.files import write_durably
+from lifecycle.services.making import ask, check_result, default_runtime, job_worker, write_result
+from lifecycle.services.trial import Material, content_of, damage_of, material_of
 from lifecycle.verification.plan import Way
 
 if TYPE_CHECKING:
     from lifecycle.bootstrap import Rooms
+    from lifecycle.runtimes.worker import Reply, Worker
 
+MAX_TEXT = 20_000
 _TIMEOUT_S = 3600.0
-_MOST_CHARACTERS = 20_000
-
-
-@dataclass(frozen=True, slots=True)
-class Control:
-    """How the text is said.
-
-    Attributes:
-        speed: 1 is the voice's own; 2 is twice as fast.
-        pitch_semitones: 12 is an octave up.
-        pause: Factor on pauses.
-        seed: Of the noise; the same seed gives the same samples.
-    """
-
-    speed: float = 1.0
-    pitch_semitones: float = 0.0
-    pause: float = 1.0
-    seed: int = 0
-    language: str = "en"
 
 
 @dataclass(frozen=True, slots=True)
 class SpeakRequest:
-    """What is to be said, by whom, and where it goes."""
+    """What is to be said, and how.
+
+    Attributes:
+        speed: 2 is twice as fast.
+        pitch: Semitones added to the melody.
+        force: Replace a file that is there.
+    """
 
     name: str
     text: str
     out: Path
-    control: Control = field(default_factory=Control)
-    overwrite: bool = False
+    speed: float = 1.0
+    pitch: float = 0.0
+    pause: float = 1.0
+    seed: int = 0
+    language: str = "en"
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What was written."""
+class Spoken:
+    """A file that was written; vlm keeps no track of where it goes from there."""
 
-    out: Path
-    seconds_of_audio: float
+    voice: str
+    version: int
+    path: Path
     seconds: float
-    rate_hz: int
-    phones: tuple[str, ...]
+    rate: int
+    torch: str
+    took_s: float
+    digest: Digest
 
     def to_json(self) -> dict[str, object]:
         """Return the result for programs."""
-        return {**asdict(self), "out": str(self.out), "phones": list(self.phones)}
+        return {
+            "voice": self.voice,
+            "version": self.version,
+            "path": str(self.path),
+            "seconds": round(self.seconds, 3),
+            "sample_rate": self.rate,
+            "torch": self.torch,
+            "took_s": round(self.took_s, 2),
+            "digest": str(self.digest),
+            "tracked": False,
+        }
+
+    def lines(self) -> list[str]:
+        """Return the result for people."""
+        said = f"spoke {duration(self.seconds)} with {self.voice} version {self.version}"
+        return [
+            f"{said} in {duration(self.took_s)}    {self.path}    {self.rate / 1000:g} kHz",
+            "the file is yours: it is not tracked, and a purge does not reach it",
+        ]
 
 
-def speak(request: SpeakRequest, *, rooms: Rooms) -> Said:
-    """Say a text and write it as 16-bit WAV; the file appears whole or not at all.
+def speak(request: SpeakRequest, *, rooms: Rooms) -> Spoken:
+    """Let a voice say a text.
+
+    The speaker file is decrypted for the worker only, in the job's own folder, which is emptied.
 
     Raises:
         NotFound: There is no such voice.
-        UsageError: The text is empty or too long, or the file exists.
-        Refused, Mute: The voice may not or cannot speak now.
-        Unavailable: The runtime is not installed.
+        Mute: What it is conditioned on was purged, or never came.
+        Refused: Its state, a purge or its consent forbid it; or the file exists.
+        UsageError: The text or an option cannot be spoken.
+        IntegrityError: A stored file is not what it was.
+        Unavailable: The default runtime is not installed.
     """
-    _check(request)
-    begun = rooms.clock()
+    text = request.text.strip()
+    if not text or len(text) > MAX_TEXT:
+        raise UsageError(f"a text of 1 to {MAX_TEXT} characters is expected", hint="vlm speak --help")
+    check_result(request.out, force=request.force)
     with rooms.registry.read() as uow:
         voice = uow.voices.get(request.name)
-        check_use(voice, "speak", uow=uow, now=begun)
-        before = generations(voice, uow=uow)
+        check_use(voice, "speak", uow=uow, now=rooms.clock())
         material = material_of(voice, uow)
+        before = generations(voice, uow=uow)
+    _must_speak(material, rooms)
+    torch = default_runtime(rooms).torch
+    with job_worker("speak", rooms=rooms) as (worker, folder):
+        reply = _say(worker, folder, material, request, rooms)
+    content, seconds, rate = _wave(reply)
+    digest = _keep(request, material, content, before, rooms, seconds=seconds, torch=torch)
+    return Spoken(
+        voice=request.name,
+        version=material.version.number,
+        path=request.out,
+        seconds=seconds,
+        rate=rate,
+        torch=torch,
+        took_s=reply.wall_s,
+        digest=digest,
+    )
+
+
+def _must_speak(material: Material, rooms: Rooms) -> None:
+    name = material.voice.name
     if material.subject.way is not Way.SPEAK:
-        raise Refused(
-            f'"{request.name}" is of a kind that nothing here can speak yet', hint=f"vlm show {request.name}"
-        )
+        raise Refused(f'nothing here can speak "{name}" yet', hint=f"vlm show {name}")
     if material.subject.speaker is None:
         raise Mute(
-            f'"{request.name}" has no speaker file, so it is mute',
-            hint=f"vlm register {request.name} --embedding FILE",
+            f'"{name}" has no speaker file, so it is mute', hint=f"vlm register {name} --embedding FILE"
         )
-    values, content = _spoken(request, material, rooms)
+    damage = damage_of(material, rooms)
+    if damage is not None:
+        raise IntegrityError(f'"{name}": {damage}', hint=f"vlm verify {name}")
+
+
+def _say(worker: Worker, folder: Path, material: Material, request: SpeakRequest, rooms: Rooms) -> Reply:
+    weights, speaker = material.subject.weights[0], material.subject.speaker
+    assert speaker is not None
+    plain = folder / "weights"
+    rooms.vault.blobs.materialise(weights.digest, plain)
+    params: dict[str, Any] = {
+        "weights": worker.put(plain, "voice.safetensors"),
+        "speaker": worker.put_bytes(content_of(speaker, rooms), "speaker.safetensors"),
+        "text": request.text,
+        "device": "cpu",
+        "options": {
+            "speed": request.speed,
+            "pitch_semitones": request.pitch,
+            "pause": request.pause,
+            "seed": request.seed,
+            "language": request.language,
+        },
+    }
+    step, seen = rooms.progress.step("speaking", 1.0), 0.0
+
+    def on_event(values: Mapping[str, Any]) -> None:
+        nonlocal seen
+        share = values.get("share")
+        if isinstance(share, int | float):
+            step.advance(float(share) - seen)
+            seen = float(share)
+
+    reply = ask(worker, "speak", params, timeout_s=_TIMEOUT_S, on_event=on_event)
+    step.done()
+    return reply
+
+
+def _wave(reply: Reply) -> tuple[bytes, float, int]:
+    """Return a WAV file of 16 bits, its length in seconds and its rate in Hz.
+
+    Raises:
+        IntegrityError: The worker's answer is no sound.
+    """
+    rate, samples = reply.values.get("rate"), reply.arrays.get("samples")
+    if not isinstance(rate, int) or not 1000 <= rate <= 768_000 or samples is None:
+        raise IntegrityError("the worker answered no sound")
+    if samples.ndim != 1 or samples.dtype != np.float32 or not np.isfinite(samples).all() or not len(samples):
+        raise IntegrityError("the worker answered no sound")
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setnchannels(1)
+        writer.setsampwidth(2)
+        writer.setframerate(rate)
+        writer.writeframes(_pcm(samples).tobytes())
+    return file.getvalue(), len(samples) / rate, rate
+
+
+def _pcm(samples: NDArray[np.float32]) -> NDArray[np.int16]:
+    pcm: NDArray[np.int16] = np.rint(np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2")
+    return pcm
+
+
+def _keep(
+    request: SpeakRequest,
+    material: Material,
+    content: bytes,
+    before: dict[str, int],
+    rooms: Rooms,
+    *,
+    seconds: float,
+    torch: str,
+) -> Digest:
+    """Write the file and its event; what was purged meanwhile is neither kept nor written."""
+    from blake3 import blake3
+
+    digest = Digest("blake3", blake3(content).hexdigest())
     with rooms.registry.write() as uow:
         voice = uow.voices.get(request.name)
         check_use(voice, "speak", uow=uow, now=rooms.clock())
         check_generation(before, uow=uow)
-        uow.trail.append("speak", voice_uid=voice.uid, ids={"version": material.version.uid})
+        subject = voice.subject_uids[0] if voice.subject_uids else None
+        uow.trail.append(
+            "speak",
+            voice_uid=voice.uid,
+            subject_uid=subject,
+            ids={"version": material.version.uid},
+            details={
+                "text": request.text,
+                "audio": str(digest),
+                "seconds": f"{seconds:.3f}",
+                "seed": request.seed,
+                "torch": torch,
+            },
+        )
+        write_result(request.out, content, force=request.force)
         uow.commit()
-    write_durably(request.out, content)
-    request.out.chmod(0o644)
-    return Said(
-        out=request.out,
-        seconds_of_audio=round(float(values["seconds"]), 3),
-        seconds=round((rooms.clock() - begun).total_seconds(), 3),
-        rate_hz=int(values["rate"]),
-        phones=tuple(str(phone) for phone in values["phones"]),
-    )
-
-
-def _check(request: SpeakRequest) -> None:
-    if not request.text.strip():
-        raise UsageError(
-            "there is nothing to say: the text is empty", hint="vlm speak NAME --text TEXT -o FILE"
-        )
-    if len(request.text) > _MOST_CHARACTERS:
-        raise UsageError(
-            f"the text has {len(request.text)} characters; at most {_MOST_CHARACTERS} are said at once"
-        )
-    if request.out.exists() and not request.overwrite:
-        raise UsageError(
-            f'"{request.out}" exists already; nothing was said', hint="name another file, or add --force"
-        )
-    if not request.out.parent.is_dir():
-        raise UsageError(f'the folder "{request.out.parent}" does not exist', hint="make it first")
-
-
-def _spoken(request: SpeakRequest, material: Material, rooms: Rooms) -> tuple[Mapping[str, Any], bytes]:
-    runtime = default_runtime(rooms.runtimes, rooms.settings.default_torch)
-    worker = rooms.runtimes.worker(runtime)
-    step, shown = rooms.progress.step("speak", 1.0), 0.0
-
-    def tell(values: Mapping[str, Any]) -> None:
-        nonlocal shown
-        share = float(values.get("share") or 0.0)
-        step.advance(max(share - shown, 0.0))
-        shown = max(share, shown)
-
-    assert material.subject.speaker is not None
-    worker.clear()
-    try:
-        params = {
-            "weights": hand_in(worker, material.subject.weights[0], rooms, "voice.safetensors"),
-            "speaker": worker.put_bytes(content_of(material.subject.speaker, rooms), "speaker.safetensors"),
-            "text": request.text,
-            "options": asdict(request.control),
-        }
-        with engine_errors(f'"{request.name}" cannot say this'):
-            reply = worker.call("speak", params, timeout_s=_TIMEOUT_S, on_event=tell)
-    finally:
-        worker.clear()
-    step.done()
-    return reply.values, _wav(reply.arrays["samples"], int(reply.values["rate"]))
-
-
-def _wav(samples: Any, rate_hz: int) -> bytes:
-    """Return float samples (N,) in [-1, 1] as a 16-bit mono WAV file."""
-    import numpy as np
-
-    whole = np.rint(np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2")
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as writer:
-        writer.setnchannels(1)
-        writer.setsampwidth(2)
-        writer.setframerate(rate_hz)
-        writer.writeframes(whole.tobytes())
-    return buffer.getvalue()
+    return digest

@@ -1,162 +1,194 @@
-"""`vlm train`: fit the base voice to a person's recordings, and register what came of it."""
+"""`vlm train`: recordings become a voice, fitted in a fenced worker and registered with them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lifecycle.domain.errors import Refused, UnreadableFile
-from lifecycle.domain.voices import checked_name
-from lifecycle.services.guard import check_use
-from lifecycle.services.jobs import working
-from lifecycle.services.recordings import find_recordings
-from lifecycle.services.register import Registered, RegisterRequest, register
-from lifecycle.services.studio import default_runtime, engine_errors
+from lifecycle.domain.errors import Refused, UnreadableFile, UsageError
+from lifecycle.render.output import duration
+from lifecycle.services.guard import check_use, generations
+from lifecycle.services.making import ask, default_runtime, job_worker
+from lifecycle.services.prepare import Prepared, hand_in, judged, recordings_of
+from lifecycle.services.register import register
+from lifecycle.services.register_request import Registered, RegisterRequest
 
 if TYPE_CHECKING:
     from lifecycle.bootstrap import Rooms
     from lifecycle.runtimes.worker import Worker
 
-_MAX_VOICE_BYTES = 1 << 30
-_OVERHEAD_S = 1800.0
-_FIGURES = ("similarity", "similarity_held_out", "similarity_base", "scale", "steps", "speech_s", "train_s", "seconds",
-            "warp", "loss_held_out_before", "loss_held_out_after")  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class TrainRequest:
-    """What a voice is to be made of.
-
-    Attributes:
-        budget_s: Wall seconds of training.
-        seed: Of crops and noise; the same seed and machine give the same voice.
-    """
-
-    name: str
-    audio: tuple[Path, ...]
-    own_voice: bool = False
-    subject: str | None = None
-    consents: tuple[Path, ...] = ()
-    consent_until: date | None = None
-    owner: str | None = None
-    contact: str | None = None
-    budget_s: float = 60.0
-    seed: int = 0
+MAX_FILE_BYTES = 512 << 20
+_GRACE_S = 1800.0
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """The voice, registered, and what the training measured."""
+    """A voice that was fitted and registered.
+
+    Attributes:
+        fit: What the engine says of the fit: similarity to the recording, losses, steps, seconds.
+    """
 
     registered: Registered
-    figures: Mapping[str, Any]
+    prepared: Prepared
+    fit: Mapping[str, Any]
+    torch: str
 
     def to_json(self) -> dict[str, object]:
         """Return the result for programs."""
-        return {**self.registered.to_json(), "figures": dict(self.figures)}
+        told = {
+            name: value for name, value in self.fit.items() if name not in {"weights", "speaker", "sample"}
+        }
+        return {
+            **self.registered.to_json(),
+            "torch": self.torch,
+            "prepared": dict(self.prepared.report),
+            "fit": told,
+        }
 
     def lines(self) -> list[str]:
         """Return the result for people."""
-        told, scale = self.figures, self.figures["scale"]
-        return [
-            *self.registered.lines(),
-            (
-                f"resembles the recordings: {told['similarity']:.2f} (the base voice {told['similarity_base']:.2f}, "
-                f"held-out recording {told['similarity_held_out']:.2f}); {scale}"
-            ),
-        ]
+        name, fit = self.registered.voice, self.fit
+        lines = self.registered.lines()[:1]
+        if isinstance(fit.get("similarity"), int | float):
+            floor, ceiling = fit.get("similarity_base"), fit.get("similarity_held_out")
+            between = ""
+            if isinstance(floor, int | float) and isinstance(ceiling, int | float):
+                between = f" (the base: {floor:.2f}, the recording itself: {ceiling:.2f})"
+            lines.append(f"  similarity to the recording {fit['similarity']:.2f}{between}")
+        lines += [f"  {line}" for line in self.prepared.advice]
+        lines += [line for line in self.registered.lines()[1:] if line and not line.startswith("next: ")]
+        lines.append(f'next: vlm speak {name} --text "The old road is quiet." -o {name}.wav')
+        return lines
 
 
-def train(request: TrainRequest, *, rooms: Rooms) -> Trained:
-    """Fit the base voice to recordings within a budget of time, and register the result with its recordings.
+def train(
+    request: RegisterRequest, *, rooms: Rooms, budget_s: float = 120.0, seed: int = 0, dry_run: bool = False
+) -> Trained | Prepared:
+    """Judge recordings, fit a voice to them for a bounded time, and register it with them.
+
+    Args:
+        request: Name, recordings, whose they are, and consents; no weights.
+        budget_s: How long the fit may tune.
+        seed: Of everything random in it.
+        dry_run: Only judge.
 
     Raises:
-        NotFound: A recording does not exist.
-        UnreadableFile: A recording cannot be read, or holds less than 10 s of speech.
-        Refused: Nobody agreed, or the voice may not be used now.
-        Unavailable: The runtime is not installed.
+        UsageError: No recordings, or nobody said whose they are.
+        Refused: No consent holds, or a purge is open.
+        UnreadableFile: The recordings are too short, silent, clipped, or of several people; nothing was stored.
+        Unavailable: The default runtime is not installed.
     """
-    checked_name(request.name)
-    _require_agreement(request, rooms)
-    runtime = default_runtime(rooms.runtimes, rooms.settings.default_torch)
-    files = [file for path in request.audio for file in find_recordings(path).files]
-    if not files:
-        raise UnreadableFile(f'there is no recording in "{request.audio[0]}"')
-    with working("train", rooms=rooms) as folder:
-        with rooms.runtimes.start_worker(runtime, work=folder) as worker:
-            values = _fit(request, files, worker, rooms)
-            weights, speaker = (_keep(worker, str(values[part]), folder) for part in ("weights", "speaker"))
-        registered = register(_registration(request, weights, speaker), rooms=rooms)
-    figures = {name: values[name] for name in _FIGURES}
-    return Trained(registered, figures)
+    request.check()
+    if not request.audio:
+        raise UsageError("training needs recordings", hint=f"vlm train {request.name} --audio PATH")
+    if not 1 <= budget_s <= 86_400:
+        raise UsageError("--budget is a number of seconds from 1 to 86400", hint="vlm train --help")
+    before = _may_train(request, rooms)
+    files, skipped = recordings_of(request.audio)
+    runtime = default_runtime(rooms)
+    with job_worker("train", rooms=rooms) as (worker, folder):
+        report, told = judged(worker, files, rooms=rooms)
+        prepared = Prepared(request.audio[0], report, tuple(told), tuple(skipped))
+        if prepared.refused:
+            raise UnreadableFile(
+                f"{prepared.sentence}; no voice was made", hint=f"vlm prepare {request.audio[0]}"
+            )
+        if dry_run:
+            return prepared
+        worker.clear()
+        fit = _fit(worker, files, request.name, budget_s=budget_s, seed=seed, rooms=rooms)
+        weights = _fetch(worker, fit, "weights", folder / f"{request.name}.safetensors")
+        speaker = _fetch(worker, fit, "speaker", folder / f"{request.name}.speaker.safetensors")
+        done = register(
+            replace(request, weights=(weights,), embedding=speaker), rooms=rooms, generations_before=before
+        )
+    _note(request.name, fit, runtime.torch, rooms)
+    return Trained(done, prepared, fit, runtime.torch)
 
 
-def _require_agreement(request: TrainRequest, rooms: Rooms) -> None:
+def _may_train(request: RegisterRequest, rooms: Rooms) -> dict[str, int]:
+    """Require a right to the recordings before anything is made of them."""
     with rooms.registry.read() as uow:
         voice = uow.voices.find(request.name)
-        if voice is not None:
-            check_use(voice, "train", uow=uow, now=rooms.clock())
-    agreed = request.own_voice or (request.subject and request.consents)
-    if voice is None and not agreed:
+        if voice is not None and not request.consents and not request.own_voice:
+            check_use(voice, "be trained", uow=uow, now=rooms.clock())
+        before = {} if voice is None else generations(voice, uow=uow)
+        own = request.own_voice or (voice is not None and voice.own_voice)
+    if own or (voice is not None and not request.consents):
+        return before
+    if request.subject is None and voice is None:
+        raise UsageError(
+            "recordings belong to a person: say whose with --subject ID, or say --own-voice",
+            hint=f"vlm train {request.name} --audio PATH --own-voice",
+        )
+    ended = request.consent_end is not None and request.consent_end < rooms.clock()
+    if not request.consents or ended:
+        why = "the consent has ended" if ended else "no consent of the person is given"
         raise Refused(
-            f'nobody agreed that "{request.name}" is made, so nothing was trained',
-            hint=f"vlm train {request.name} --audio PATH --own-voice    "
-            f"or: vlm train {request.name} --audio PATH --subject ID --consent FILE",
+            f'"{request.name}" cannot be trained: {why}',
+            hint=f"vlm train {request.name} --audio PATH --subject ID --consent FILE",
         )
-    end = request.consent_until
-    if end is not None and end < rooms.clock().date():
-        raise Refused(
-            f"the consent ended {end}, so nothing was trained", hint="bring a consent that holds today"
-        )
+    return before
 
 
-def _fit(request: TrainRequest, files: list[Path], worker: Worker, rooms: Rooms) -> Mapping[str, Any]:
-    step, shown = rooms.progress.step("train", 1.0), 0.0
+def _fit(
+    worker: Worker, files: list[Path], name: str, *, budget_s: float, seed: int, rooms: Rooms
+) -> Mapping[str, Any]:
+    step = rooms.progress.step("training", 1.0)
+    seen = 0.0
 
-    def tell(state: Mapping[str, Any]) -> None:
-        nonlocal shown
-        share = float(state.get("done") or 0.0)
-        loss = (
-            f"step {state['step']} loss {state['loss']:.2f}"
-            if state.get("step")
-            else str(state.get("stage", ""))
-        )
-        step.advance(max(share - shown, 0.0), loss)
-        shown = max(share, shown)
+    def on_event(values: Mapping[str, Any]) -> None:
+        nonlocal seen
+        done = values.get("done")
+        if isinstance(done, int | float):
+            step.advance(float(done) - seen, _told(values))
+            seen = float(done)
 
-    given = [worker.put(file, f"{i:06d}") for i, file in enumerate(files)]
     params = {
-        "audio": given,
-        "name": "voice",
+        "audio": hand_in(worker, files),
+        "name": name,
         "out": worker.out(),
-        "budget_s": request.budget_s,
-        "seed": request.seed,
+        "base": None,
+        "budget_s": budget_s,
+        "seed": seed,
     }
-    with engine_errors(f'"{request.name}" cannot be trained'):
-        values = worker.call("fit", params, timeout_s=request.budget_s + _OVERHEAD_S, on_event=tell).values
-    step.done(f"{values['steps']} steps on {values['train_s']:.0f} s of recording, {values['seconds']:.0f} s")
-    return values
+    reply = ask(worker, "fit", params, timeout_s=budget_s + _GRACE_S, on_event=on_event)
+    fit = reply.values
+    seconds, steps = fit.get("seconds"), fit.get("steps")
+    step.done(f"{steps} steps in {duration(float(seconds))}" if isinstance(seconds, int | float) else "")
+    return fit
 
 
-def _keep(worker: Worker, inside: str, folder: Path) -> Path:
-    target = folder / Path(inside).name
-    target.write_bytes(worker.take(inside, max_bytes=_MAX_VOICE_BYTES))
+def _told(values: Mapping[str, Any]) -> str:
+    stage, loss = values.get("stage"), values.get("loss")
+    return f"{stage} loss {loss:.3f}" if isinstance(loss, int | float) and loss else str(stage or "")
+
+
+def _fetch(worker: Worker, fit: Mapping[str, Any], what: str, target: Path) -> Path:
+    name = fit.get(what)
+    if not isinstance(name, str):
+        raise UnreadableFile(f"the worker did not say where the {what} are")
+    target.write_bytes(worker.take(name, max_bytes=MAX_FILE_BYTES))
     return target
 
 
-def _registration(request: TrainRequest, weights: Path, speaker: Path) -> RegisterRequest:
-    return RegisterRequest(
-        name=request.name,
-        weights=(weights,),
-        embedding=speaker,
-        audio=request.audio,
-        own_voice=request.own_voice,
-        subject=request.subject,
-        consents=request.consents,
-        consent_until=request.consent_until,
-        owner=request.owner,
-        contact=request.contact,
-    )
+def _note(name: str, fit: Mapping[str, Any], torch: str, rooms: Rooms) -> None:
+    """Put the fit on the trail; numbers as text, since hashed records hold no floating point."""
+    told = {
+        key: str(fit[key]) for key in ("similarity", "steps", "speech_s", "seconds", "warp") if key in fit
+    }
+    with rooms.registry.write() as uow:
+        voice = uow.voices.get(name)
+        subject = voice.subject_uids[0] if voice.subject_uids else None
+        version = uow.voices.current(voice.uid)
+        uow.trail.append(
+            "train",
+            voice_uid=voice.uid,
+            subject_uid=subject,
+            ids={"version": version.uid},
+            details={"torch": torch, **told},
+        )
+        uow.commit()

@@ -1,0 +1,47 @@
+"""`vlm deprecate`, `vlm restore`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lifecycle.cli.common import DryRunOption, Invocation, JsonOption, QuietOption, YesOption
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the voice.")]
+
+
+def add(app: typer.Typer) -> None:
+    """Register the family."""
+    app.command(epilog="Example: vlm deprecate kol-lin")(deprecate)
+    app.command(epilog="Example: vlm restore kol-lin")(restore)
+
+
+def deprecate(
+    name: NameArgument,
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    yes: YesOption = False,
+) -> None:
+    """Say that a voice should not be used for new work; it still speaks."""
+    from lifecycle.services.states import deprecate as run
+
+    call = Invocation(json=json, quiet=quiet, dry_run=dry_run, yes=yes)
+    done = run(name, rooms=call.rooms(), dry_run=dry_run)
+    call.end(done.to_json(), done.lines())
+
+
+def restore(
+    name: NameArgument,
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    yes: YesOption = False,
+) -> None:
+    """Bring a deprecated or retired voice back, without what was purged; its consent must still hold."""
+    from lifecycle.services.states import restore as run
+
+    call = Invocation(json=json, quiet=quiet, dry_run=dry_run, yes=yes)
+    done = run(name, rooms=call.rooms(), dry_run=dry_run)
+    call.end(done.to_json(), done.lines())

@@ -1,0 +1,39 @@
+"""A registry with its vault in a folder of its own, opened in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from lifecycle.bootstrap import Rooms, utc_now
+from lifecycle.services.home import initialise
+from lifecycle.services.session import open_session
+from lifecycle.settings import Settings, load_settings
+
+
+def settings_of(folder: Path) -> Settings:
+    """Settings of a registry below a folder; the user's own are not read."""
+    return load_settings(
+        {
+            "VLM_HOME": str(folder / "home"),
+            "VLM_KEYS": str(folder / "keys"),
+            "VLM_RUNTIMES": str(folder / "runtimes"),
+            "VLM_CONFIG": str(folder / "vlm.toml"),
+        },
+        cwd=folder,
+    )
+
+
+@contextmanager
+def session(folder: Path, *, now: datetime | None = None, writable: bool = True) -> Iterator[Rooms]:
+    """One command's stay in the registry below a folder; `now` stops the clock there."""
+    settings = settings_of(folder)
+    if not (settings.home / "installation").exists():
+        initialise(settings)
+    rooms = open_session(settings, clock=utc_now if now is None else lambda: now, writable=writable)
+    try:
+        yield rooms
+    finally:
+        rooms.close()
