@@ -121,7 +121,8 @@ def _purge(request: PurgeRequest, call: Invocation) -> None:
         resumed = resume_open(request.name, rooms=rooms)
         if resumed is not None:
             call.say(f"an earlier purge of {request.name} was not finished; finished now")
-            call.end(resumed.to_json(), resumed.lines(verbose=call.verbose), exit_code=resumed.exit_code)
+            told = {**resumed.to_json(), "resumed": True}
+            call.end(told, resumed.lines(verbose=call.verbose), exit_code=resumed.exit_code)
     planned = preview(request, rooms=rooms)
     if call.dry_run:
         call.end(planned.to_json(), [*planned.lines(), "nothing was changed (--dry-run)"])

@@ -130,6 +130,7 @@ def test_an_erasure_killed_after_the_name_is_gone_is_still_finished(copy: Vlm) -
     done = copy.ok(*ERASE).json
 
     assert done["state"] == "erased"
+    assert done["resumed"]
     assert b"leaver" not in every_byte_of(copy.home)
 
 
