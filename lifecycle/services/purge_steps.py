@@ -86,7 +86,8 @@ def ledger_ids(plan: Plan, *, digest: str) -> dict[str, Json]:
         "leaving": list(plan.leaving),
         "keys": sorted(plan.keys),
         "artifacts": sorted(target.artifact_uid for target in plan.targets),
-        "blobs": sorted(str(target.digest) for target in plan.targets if target.remove_blob),
+        # The digest of a plain model would tell whose receipt it is to anyone who has that file.
+        "blobs": sorted(str(target.digest) for target in plan.targets if target.data_class.sealed),
         "plan": digest,
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import io
 import json
@@ -302,6 +303,21 @@ def test_the_ledger_says_committed_before_anything_is_destroyed(folder: Path) ->
 
         at("purge.after_ledger", look)
         run(rooms)
+
+
+def test_the_ledger_and_the_receipt_do_not_tell_which_model_it_was(folder: Path) -> None:
+    with opened(folder) as rooms:
+        run(rooms)
+        with rooms.registry.read() as uow:
+            (model,) = uow.voices.artifacts(uow.voices.get("leaver").uid, role=Role.WEIGHTS)
+        done = run(rooms, PurgeVerb.ERASE)
+
+    assert not list((folder / "home" / "blobs").rglob(model.digest.hex[2:]))
+    written = done.certificate.read_bytes() + base64.b64decode(
+        json.loads(done.certificate.read_text())["payload"]
+    )
+    ledger = b"".join(path.read_bytes() for path in (folder / "keys").rglob("ledger.jsonl"))
+    assert model.digest.hex.encode() not in written + ledger
 
 
 def test_a_voice_that_changed_since_it_was_shown_is_left_alone(folder: Path) -> None:
