@@ -228,6 +228,7 @@ def _short(digest: Digest) -> str:
 
 CHECKS: tuple[Check, ...] = (
     _database,
+    _permissions,
     _anchor,
     _keys,
     _purges,
@@ -235,5 +236,4 @@ CHECKS: tuple[Check, ...] = (
     _parts,
     _orphans,
     _missing,
-    _permissions,
 )
