@@ -49,7 +49,7 @@ _SPOKEN_CAPITALS = {
     "UP", "WE", "YAML", "YOU",
 }  # fmt: skip
 _ROMAN = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100}
-_NUMBER = r"\d+(?:,\d{3})*(?:\.\d+)?"
+_NUMBER = r"(?<!\d)\d+(?:,\d{3})*(?:\.\d+)?"  # the look-behind keeps long rows of digits linear
 Rule = tuple["re.Pattern[str]", Callable[["re.Match[str]"], str]]
 
 
@@ -161,8 +161,8 @@ def _rule(pattern: str, become: Callable[[re.Match[str]], str], flags: int = 0) 
 
 
 _RULES: tuple[Rule, ...] = (
-    _rule(r"(?:https?://\S+|\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+|\bwww\.\S+)", _address),
-    _rule(r"\b([\w-]+)\.(com|org|net|io|edu|gov)\b", lambda m: f"{m[1]} dot {m[2]}"),
+    _rule(r"(?:https?://\S+|\b[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64})+|\bwww\.\S+)", _address),
+    _rule(r"\b([\w-]{1,64})\.(com|org|net|io|edu|gov)\b", lambda m: f"{m[1]} dot {m[2]}"),
     _rule(r"\b(\d{4})-(\d{2})-(\d{2})\b", _iso_date),
     _rule(r"(?<![\w.-])-(?=[$£€¥]?\d)", lambda _: "minus "),
     _rule(r"\b(\d{1,2})/(\d{1,2})/((?:1|2)\d{3})\b", _slash_date),

@@ -107,7 +107,7 @@ def test_any_heap_of_digits_and_signs_is_survived(text):
 
 
 def test_thousands_of_digits_are_read_one_by_one_not_refused():
-    assert normalize("9" * 5000).count("nine") == 5000
+    assert normalize("9" * 20_000).count("nine") == 20_000
     assert "nine" in normalize("$" + "9" * 5000)
 
 
