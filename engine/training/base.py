@@ -207,9 +207,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--stage", choices=STAGES, action="append", help="only this stage (repeatable)")
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--scale", type=float, default=1.0, help="factor of all training times")
+    parser.add_argument(
+        "--sentences", type=int, default=Recipe.sentences, help="how many festival speaks, at least 60"
+    )
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    recipe = Recipe(seed=given.seed)
+    count = max(60, given.sentences)
+    flite = max(8, count * Recipe.flite_sentences // Recipe.sentences)
+    recipe = Recipe(seed=given.seed, sentences=count, flite_sentences=flite)
     times = {
         name: getattr(recipe, name) * given.scale
         for name in ("g2p_s", "acoustic_s", "vocoder_s", "sharpen_s")
