@@ -146,42 +146,44 @@ def fit(
     heard = np.concatenate([piece.samples for piece in train])
     embedding = encoder.embed(heard, voice.config.rate)
     statistics = statistics_of([piece.mel for piece in train], [piece.f0 for piece in train])
-    job = _Job(voice, train, held, budget_s, seed, work)
-    before, after, losses, tuned = _tune(job, progress, cancelled)
-    fitted = replace(voice, config=replace(voice.config, origin="fit"), tensors=tuned)
-    progress(FitProgress("warp", 0.9, len(losses), losses[-1] if losses else 0.0))
+    tuned = _tune(_Job(voice, train, held, budget_s, seed, work), progress, cancelled)
+    fitted = replace(voice, config=replace(voice.config, origin="fit"), tensors=tuned.tensors)
+    steps, last = len(tuned.losses), (tuned.losses or [0.0])[-1]
+    progress(FitProgress("warp", 0.9, steps, last))
     speaker = _choose_warp(fitted, Speaker(embedding, statistics, 1.0), encoder)
-    plain = Speaker(embedding, voice.base, 1.0)
-    progress(FitProgress("write", 0.97, len(losses), losses[-1] if losses else 0.0))
-    weights, speaker_file, sample = (
-        out / f"{name}{end}" for end in (".safetensors", ".speaker.safetensors", ".wav")
-    )
-    write_voice(weights, fitted.config, tuned, voice.base)
-    write_speaker(speaker_file, speaker)
-    session = Session.load(weights, speaker=speaker_file)
-    spoken = session.speak(SAMPLE_TEXT, options=SpeakOptions(seed=seed))
-    write_wav(sample, spoken.samples, spoken.rate)
-    held_out = np.concatenate([piece.samples for piece in held])
+    progress(FitProgress("write", 0.97, steps, last))
+    files = _write(out, name, fitted, speaker, seed)
+    rest = np.concatenate([piece.samples for piece in held])
     result = FitResult(
-        weights=weights,
-        speaker=speaker_file,
-        sample=sample,
-        similarity=_likeness(session, encoder, embedding),
-        similarity_held_out=_cosine(encoder, held_out, voice.config.rate, embedding),
-        similarity_base=_likeness(Session(voice, plain), encoder, embedding),
+        *files,
+        similarity=_likeness(Session(fitted, speaker), encoder, embedding),
+        similarity_held_out=_cosine(encoder, rest, voice.config.rate, embedding),
+        similarity_base=_likeness(Session(voice, Speaker(embedding, voice.base, 1.0)), encoder, embedding),
         scale=SCALE,
-        loss_held_out_before=before,
-        loss_held_out_after=after,
-        losses=tuple(losses[:: max(1, len(losses) // 100)][:100]),
+        loss_held_out_before=tuned.before,
+        loss_held_out_after=tuned.after,
+        losses=tuple(tuned.losses[:: -(-steps // 100) or 1]),
         warp=speaker.warp,
-        steps=len(losses),
+        steps=steps,
         speech_s=speech_s,
         train_s=len(heard) / voice.config.rate,
         seconds=time.monotonic() - begin,
     )
     shutil.rmtree(work)
-    progress(FitProgress("write", 1.0, len(losses), losses[-1] if losses else 0.0))
+    progress(FitProgress("write", 1.0, steps, last))
     return result
+
+
+def _write(out: Path, name: str, voice: Voice, speaker: Speaker, seed: int) -> tuple[Path, Path, Path]:
+    """Write weights, speaker file and a sample spoken from them; return the three paths."""
+    weights, beside, sample = (
+        out / f"{name}{end}" for end in (".safetensors", ".speaker.safetensors", ".wav")
+    )
+    write_voice(weights, voice.config, voice.tensors, voice.base)
+    write_speaker(beside, speaker)
+    spoken = Session.load(weights, speaker=beside).speak(SAMPLE_TEXT, options=SpeakOptions(seed=seed))
+    write_wav(sample, spoken.samples, spoken.rate)
+    return weights, beside, sample
 
 
 def _recording(audio: Sequence[Path], config: VoiceConfig) -> tuple[NDArray[np.float32], float]:
@@ -222,10 +224,18 @@ class _Job:
     work: Path
 
 
-def _tune(
-    job: _Job, progress: Callable[[FitProgress], None], cancelled: Callable[[], bool]
-) -> tuple[float, float, list[float], dict[str, NDArray[Any]]]:
-    """Tune the vocoder; return the held-out loss before and after, the curve, and all tensors of the voice."""
+@dataclass(frozen=True)
+class _Tuned:
+    """Held-out loss before and after, the curve, and all tensors of the voice but the base's statistics."""
+
+    before: float
+    after: float
+    losses: list[float]
+    tensors: dict[str, NDArray[Any]]
+
+
+def _tune(job: _Job, progress: Callable[[FitProgress], None], cancelled: Callable[[], bool]) -> _Tuned:
+    """Tune the vocoder."""
     voice, train, held, budget_s = job.voice, job.train, job.held, job.budget_s
     net = build_vocoder(voice.config)
     load_arrays(net, {k: v for k, v in voice.tensors.items() if k.startswith("vocoder.")}, "vocoder.")
@@ -248,7 +258,7 @@ def _tune(
     )
     after = vocoder_figure(net, held, voice.config)
     kept = {k: v for k, v in voice.tensors.items() if not k.startswith(("vocoder.", "base."))}
-    return before, after, losses, {**kept, **arrays(net, "vocoder.")}
+    return _Tuned(before, after, losses, {**kept, **arrays(net, "vocoder.")})
 
 
 def _choose_warp(voice: Voice, speaker: Speaker, encoder: SpeakerEncoder) -> Speaker:
