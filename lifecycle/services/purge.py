@@ -129,7 +129,7 @@ def _alone(rooms: Rooms) -> Iterator[None]:
         except OSError:
             raise Busy("another process is destroying something right now", hint="vlm doctor") from None
         # A registration that comes in meanwhile could name a file that is about to go.
-        arriving = rooms.settings.home / "work" / "arrivals.lock"
+        arriving = rooms.settings.home / "arrivals.lock"
         with locked(arriving, what="arriving files", seconds=LOCK_SECONDS):
             _drop_strays(rooms)
             yield
