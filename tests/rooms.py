@@ -30,6 +30,7 @@ def settings_of(folder: Path) -> Settings:
 def session(folder: Path, *, now: datetime | None = None, writable: bool = True) -> Iterator[Rooms]:
     """One command's stay in the registry below a folder; `now` stops the clock there."""
     settings = settings_of(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     if not (settings.home / "installation").exists():
         initialise(settings)
     rooms = open_session(settings, clock=utc_now if now is None else lambda: now, writable=writable)

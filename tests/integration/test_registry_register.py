@@ -11,7 +11,7 @@ import pytest
 
 from lifecycle.bootstrap import Rooms
 from lifecycle.domain import failpoints
-from lifecycle.domain.errors import Refused, UnreadableFile, UsageError
+from lifecycle.domain.errors import Refused, UnreadableFile, UnsafeArtifact, UsageError
 from lifecycle.domain.voices import DataClass, Role
 from lifecycle.services.arrivals import Arrivals
 from lifecycle.services.doctor import examine
@@ -19,6 +19,7 @@ from lifecycle.services.register import register
 from lifecycle.services.register_preview import preview
 from lifecycle.services.register_request import Reference, RegisterRequest
 from tests.files import recording, recordings, speaker, weights
+from tests.formats import build
 from tests.rooms import session
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -353,6 +354,29 @@ def test_a_failed_registration_leaves_shared_blobs_of_others(rooms: Rooms, tmp_p
     digest = next(a.digest for a in rows(rooms, "kol-a") if a.role is Role.WEIGHTS)
     assert rooms.vault.blobs.verify(digest)
     assert [finding.id for finding in examine(rooms).findings if "stray" in finding.id] == []
+
+
+@pytest.mark.parametrize(("name", "data"), build.unread_files().items(), ids=build.unread_files())
+def test_what_cannot_be_read_without_doubt_is_refused(
+    rooms: Rooms, tmp_path: Path, name: str, data: bytes
+) -> None:
+    (tmp_path / name).write_bytes(data)
+
+    with pytest.raises(UnreadableFile) as caught:
+        register(RegisterRequest("kol-lin", weights=(tmp_path / name,)), rooms=rooms)
+
+    assert caught.value.exit_code == 6
+    assert list(rooms.vault.blobs) == []
+
+
+@pytest.mark.parametrize(("name", "data"), build.unsafe_files().items(), ids=build.unsafe_files())
+def test_what_would_run_something_is_refused(rooms: Rooms, tmp_path: Path, name: str, data: bytes) -> None:
+    (tmp_path / name).write_bytes(data)
+
+    with pytest.raises(UnsafeArtifact, match="nothing was stored"):
+        register(RegisterRequest("kol-lin", weights=(tmp_path / name,)), rooms=rooms)
+
+    assert list(rooms.vault.blobs) == []
 
 
 def test_saying_what_would_be_done_stores_nothing(rooms: Rooms, tmp_path: Path) -> None:
