@@ -5,6 +5,7 @@ Source: the network of Jia et al., "Transfer learning from speaker verification.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,14 @@ from engine.errors import BadAudio, BadVoice
 RATE_HZ = 24_000
 WIDTH = 256  # D: of the recurrent state and of the embedding
 SPEC = MelSpec(RATE_HZ, n_fft=2048, win=1024, hop=400, n_mels=80, fmin=60, fmax=7600, power=2, scale="htk")
-WINDOW_S, STEP_S = 3.0, 1.5  # a long recording is heard in windows of this length
+WINDOW_S, STEP_S = 1.5, 0.5  # a recording is heard in windows of this length; shorter ones vary less together
 ASSET = Path(__file__).resolve().parent.parent / "assets" / "speaker" / "speaker.safetensors"
 _FORMAT = "vlm-speaker-encoder/1"
 _BATCH = 32
+_RMS = 0.05  # every waveform is brought to this level
+_RANGE = (
+    50 * math.log(10.0) / 10.0
+)  # what lies 50 dB under the mean power is room, coder or filter, not voice
 
 
 class SpeakerEncoder(nn.Module):
@@ -59,11 +64,13 @@ class SpeakerEncoder(nn.Module):
             wav = wav[None]
         if wav.ndim != 2 or wav.shape[1] == 0:
             raise BadAudio(f"the speaker encoder hears samples of shape (B, N), not {tuple(wav.shape)}")
-        weights = self.proj.weight
-        return self.embed_mel(log_mel_torch(wav.to(weights.dtype), SPEC))
+        wav = wav.to(self.proj.weight.dtype)
+        level = wav.square().mean(dim=1, keepdim=True).sqrt()
+        return self.embed_mel(log_mel_torch(wav * (_RMS / level.clamp(min=1e-7)), SPEC))
 
     def embed_mel(self, mel: Tensor) -> Tensor:
         """(B, n_mels, F) log-mels of SPEC -> (B, 256); the level of the recording plays no part."""
+        mel = floored(mel)
         mel = mel - mel.mean(dim=(1, 2), keepdim=True)
         frames = (mel.transpose(1, 2) - self.mel_mean) * self.mel_scale  # (B, F, n_mels)
         _, state = self.gru(frames)
@@ -97,15 +104,24 @@ class SpeakerEncoder(nn.Module):
         safetensors.write(path, halves, {"format": _FORMAT, **metadata})
 
     @torch.no_grad()
-    def embed_windows(self, samples: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
+    def embed_windows(
+        self,
+        samples: NDArray[np.float32],
+        rate: int,
+        *,
+        window_s: float = WINDOW_S,
+        step_s: float = STEP_S,
+    ) -> NDArray[np.float32]:
         """Embed the speech of a recording window by window.
 
         Args:
             samples: (N,) mono.
             rate: Its sampling rate in Hz.
+            window_s: Length of a window in seconds.
+            step_s: From one window's start to the next, in seconds.
 
         Returns:
-            (W, 256): one unit vector per WINDOW_S seconds of speech, STEP_S apart; W >= 1.
+            (W, 256): one unit vector per window of speech; W >= 1.
 
         Raises:
             BadAudio: No speech was found.
@@ -114,7 +130,7 @@ class SpeakerEncoder(nn.Module):
         speech = speech_only(heard, RATE_HZ, speech_segments(heard, RATE_HZ))
         if len(speech) == 0:
             raise BadAudio("no speech was found in the recording")
-        length, step = round(WINDOW_S * RATE_HZ), round(STEP_S * RATE_HZ)
+        length, step = round(window_s * RATE_HZ), round(step_s * RATE_HZ)
         if len(speech) < length:  # a short one is heard as a whole
             return _rows(self(torch.from_numpy(speech)))
         starts = range(0, len(speech) - length + 1, step)
@@ -131,6 +147,13 @@ class SpeakerEncoder(nn.Module):
         mean = self.embed_windows(samples, rate).mean(axis=0)
         unit: NDArray[np.float32] = (mean / max(float(np.linalg.norm(mean)), 1e-8)).astype(np.float32)
         return unit
+
+
+def floored(mel: Tensor) -> Tensor:
+    """Raise what is far below the mean power of its row to one floor: (B, n_mels, F) -> the same shape."""
+    rows = mel.reshape(mel.shape[0], -1)
+    mean = torch.logsumexp(rows, dim=1) - math.log(rows.shape[1])
+    return torch.maximum(mel, (mean - _RANGE)[:, None, None])
 
 
 def _rows(embeddings: Tensor) -> NDArray[np.float32]:

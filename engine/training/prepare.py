@@ -27,6 +27,7 @@ LOW_SNR_DB, HOPELESS_SNR_DB = 20.0, 6.0
 CLIPPED, RUINED = 1e-4, 1e-2  # shares of samples in flat tops
 QUIET_LUFS = -40.0
 OFFSET = 0.01  # of full scale
+_COUNT_WINDOW_S, _COUNT_STEP_S = 3.0, 1.5  # people are told apart in windows of this length
 
 Verdict = Literal["good", "usable", "refused"]
 
@@ -214,7 +215,7 @@ def _measure(samples: NDArray[np.float32], rate: int, declared: int, encoder: Sp
     speech_s = sum(end - start for start, end in segments)
     windows = np.zeros((0, 256), dtype=np.float32)
     if segments:
-        windows = encoder.embed_windows(x, rate)
+        windows = encoder.embed_windows(x, rate, window_s=_COUNT_WINDOW_S, step_s=_COUNT_STEP_S)
     return _Measured(
         duration_s=len(x) / rate,
         speech_s=speech_s,
@@ -268,6 +269,15 @@ def count_speakers(windows: NDArray[np.float32]) -> int:
     """
     if len(windows) < 4:
         return min(1, len(windows))
+    apart, smaller = two_groups(windows)
+    return 2 if apart < TWO_SPEAKERS_BELOW and smaller >= max(2, len(windows) / 8) else 1
+
+
+def two_groups(windows: NDArray[np.float32]) -> tuple[float, int]:
+    """Part unit vectors (W, D) into two groups, W >= 2: the cosine of their centres, and the smaller one's size.
+
+    Source: spherical k-means, Dhillon and Modha 2001, started from the two that are farthest apart.
+    """
     cosine = windows @ windows.T
     first, second = np.unravel_index(int(np.argmin(cosine)), cosine.shape)
     centres = windows[[int(first), int(second)]]
@@ -277,8 +287,7 @@ def count_speakers(windows: NDArray[np.float32]) -> int:
         sums = np.stack([windows[belongs == k].sum(axis=0) for k in (0, 1)])
         centres = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-8)
     smaller = min(int((belongs == 0).sum()), int((belongs == 1).sum()))
-    apart = float(centres[0] @ centres[1]) < TWO_SPEAKERS_BELOW
-    return 2 if apart and smaller >= max(2, len(windows) / 8) else 1
+    return float(centres[0] @ centres[1]), smaller
 
 
 def _verdict(report: Report) -> tuple[Verdict, list[str]]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.models.speaker import SPEC, SpeakerEncoder
+from engine.models.speaker import SPEC, SpeakerEncoder, floored
 from engine.training.speaker_corpus import Pseudo, pseudo_speakers, speak_all
 
 _DB = math.log(10.0) / 10.0  # one dB in natural log of power
@@ -42,9 +42,9 @@ class Recipe:
     """
 
     seed: int = 0
-    sentences: int = 40
-    pseudo: int = 28
-    steps: int = 700
+    sentences: int = 70
+    pseudo: int = 40
+    steps: int = 1500
     speakers: int = 24
     crops: int = 3
     frames: tuple[int, int] = (80, 180)
@@ -153,7 +153,9 @@ def train(people: list[Pseudo], recipe: Recipe) -> tuple[SpeakerEncoder, list[fl
     rng = np.random.default_rng(recipe.seed + 1)
     augment = Augment(rng)
     encoder, loss_of = SpeakerEncoder(), Ge2eLoss()
-    _set_statistics(encoder, torch.cat([batch(people, recipe, augment, rng)[:, :, :80] for _ in range(4)]))
+    shortest = recipe.frames[0]
+    drawn = [batch(people, recipe, augment, rng)[:, :, :shortest] for _ in range(4)]
+    _set_statistics(encoder, torch.cat(drawn))
     parameters = [*encoder.parameters(), *loss_of.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=recipe.peak_rate, weight_decay=0.01)
     losses: list[float] = []
@@ -178,6 +180,7 @@ def train(people: list[Pseudo], recipe: Recipe) -> tuple[SpeakerEncoder, list[fl
 @torch.no_grad()
 def _set_statistics(encoder: SpeakerEncoder, mels: Tensor) -> None:
     """Centre and scale each band as the training data have it: (B, 80, F)."""
+    mels = floored(mels)
     centred = mels - mels.mean(dim=(1, 2), keepdim=True)
     encoder.mel_mean.copy_(centred.mean(dim=(0, 2)))
     encoder.mel_scale.copy_(1.0 / centred.std(dim=(0, 2)))
@@ -194,7 +197,7 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(1)
     recipe = Recipe(seed=options.seed, steps=options.steps)
     voices = speak_all(recipe.sentences, recipe.seed, russian=options.russian)
-    people = pseudo_speakers(voices, recipe.pseudo, recipe.seed)
+    people = pseudo_speakers(voices, recipe.pseudo, recipe.seed + 1)
     encoder, losses = train(people, recipe)
     metadata = {
         "recipe": json.dumps(recipe.__dict__),
