@@ -172,7 +172,14 @@ def test_weights_that_do_not_fit_name_every_key_and_change_nothing(gpt2, proj):
     with pytest.raises(BadVoice) as caught:
         model.load_gpt2(state, {"weight": proj.weight, "bais": proj.bias})
 
-    for name in ("h.3.ln_1.weight", "h.5.mlp.c_proj.bias", "h.6.ln_1.weight", "wpe.weight", "proj.bais", "proj.bias"):
+    for name in (
+        "h.3.ln_1.weight",
+        "h.5.mlp.c_proj.bias",
+        "h.6.ln_1.weight",
+        "wpe.weight",
+        "proj.bais",
+        "proj.bias",
+    ):
         assert name in str(caught.value)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
