@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lifecycle.domain.failpoints import hit
 from lifecycle.registry.queries.jobs import Job
+from lifecycle.runtimes.process import FOLDER_PREFIX
 
 if TYPE_CHECKING:
     from lifecycle.bootstrap import Rooms
@@ -42,6 +43,13 @@ def clear_dead(rooms: Rooms) -> list[str]:
         dead = [job for job in uow.jobs.open() if not _alive(job)]
     for job in dead:
         _end(job, rooms)
+    for folder in (rooms.settings.home / "work").glob(f"{FOLDER_PREFIX}*"):
+        if _owner_lives(folder):
+            continue
+        if folder.is_dir():
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            folder.unlink(missing_ok=True)
     return [job.verb for job in dead]
 
 
@@ -51,7 +59,7 @@ def strays(rooms: Rooms) -> list[Path]:
     with rooms.registry.read() as uow:
         known = {job.uid for job in uow.jobs.open()}
     here = sorted(root.iterdir()) if root.is_dir() else []
-    return [entry for entry in here if entry.name not in known]
+    return [entry for entry in here if entry.name not in known and not _owner_lives(entry)]
 
 
 def boot_id() -> str:
@@ -67,13 +75,23 @@ def _alive(job: Job) -> bool:
         return True
     if job.boot_id != boot_id():
         return False
+    return _runs(job.pid)
+
+
+def _runs(pid: int) -> bool:
     try:
-        os.kill(job.pid, 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
     return True
+
+
+def _owner_lives(folder: Path) -> bool:
+    """Whether a worker's folder, which names the process that made it, is still that process's."""
+    owner = folder.name.removeprefix(FOLDER_PREFIX).partition("-")[0]
+    return folder.name.startswith(FOLDER_PREFIX) and owner.isdigit() and _runs(int(owner))
 
 
 def _end(job: Job, rooms: Rooms) -> None:
