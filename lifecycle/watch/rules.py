@@ -80,7 +80,9 @@ def _damage(voice: VoiceFacts, _snapshot: Snapshot) -> Iterator[Risk]:
     for damage in voice.damage:
         risk = "missing-artifact" if damage.state == "missing" else "hash-drift"
         what = "is gone from the store" if damage.state == "missing" else "changed on disk"
-        yield Risk(voice.name, risk, Severity.CRITICAL, f"{damage.role} {what}", f"vlm show {voice.name}")
+        yield Risk(
+            voice.name, risk, Severity.CRITICAL, f"{damage.role} {what}", _mending(voice.name, damage.role)
+        )
 
 
 def _recordings(voice: VoiceFacts, snapshot: Snapshot) -> Iterator[Risk]:
@@ -213,3 +215,14 @@ def _minute(moment: object) -> str:
 
 def _public(torch: str) -> str:
     return torch.partition("+")[0]
+
+
+def _mending(name: str, role: str) -> str:
+    """The command that puts the same file back; registering it again heals the stored copy."""
+    option = {
+        "weights": "--weights",
+        "embedding": "--embedding",
+        "lockfile": "--lockfile",
+        "audio": "--audio",
+    }.get(role)
+    return f"vlm show {name}" if option is None else f"vlm register {name} {option} FILE"
