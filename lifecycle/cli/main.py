@@ -43,11 +43,7 @@ def _root(
     pass
 
 
-from importlib.util import find_spec  # noqa: E402
-
 for _family in FAMILIES:
-    if find_spec(f"lifecycle.cli.{_family}") is None:
-        continue
     import_module(f"lifecycle.cli.{_family}").add(app)
 
 
