@@ -56,14 +56,15 @@ def test_importing_a_package_loads_nothing_of_it(package):
 
 
 def functions_of(path: Path) -> list[tuple[str, int]]:
-    """Return each function's name and length, from its `def` to its last line, without its docstring."""
+    """Return each function's name and the lines of its body, without its docstring.
+
+    The signature does not count: that of a command is its table of options.
+    """
     found = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            lines = (node.end_lineno or node.lineno) - node.lineno + 1
-            if ast.get_docstring(node):
-                first = node.body[0]
-                lines -= (first.end_lineno or first.lineno) - first.lineno + 1
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            lines = (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
             found.append((node.name, lines))
     return found
 
