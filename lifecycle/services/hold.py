@@ -92,7 +92,8 @@ def hold(name: str, *, reason: str, rooms: Rooms, dry_run: bool = False) -> Hold
         uow.trail.append(
             "hold",
             voice_uid=placed.voice_uid,
-            subject_uid=placed.subject_uid,
+            # The reason may name the person, so it is sealed as theirs and goes when they go.
+            subject_uid=_whose(voice, subject),
             ids={"hold": placed.uid},
             details={"reason": reason},
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -86,11 +86,12 @@ def list_voices(*, rooms: Rooms, everything: bool = False) -> Shelf:
     """Return the voices by name; `everything` adds the tombstones of erased ones."""
     states = None if everything else (State.ACTIVE, State.DEPRECATED, State.RETIRED)
     with rooms.registry.read() as uow:
-        return Shelf(tuple(_listed(voice, uow) for voice in uow.voices.all(states=states)))
+        held = uow.voices.holdings()
+        voices = uow.voices.all(states=states)
+        return Shelf(tuple(_listed(voice, held.get(voice.uid, []), uow) for voice in voices))
 
 
-def _listed(voice: Voice, uow: UnitOfWork) -> ListedVoice:
-    artifacts = uow.voices.artifacts(voice.uid)
+def _listed(voice: Voice, holdings: Sequence[tuple[Role, str, int]], uow: UnitOfWork) -> ListedVoice:
     versions = [version.number for version in uow.voices.versions(voice.uid) if version.withdrawn_at is None]
     return ListedVoice(
         name=voice.name or None,
@@ -100,8 +101,8 @@ def _listed(voice: Voice, uow: UnitOfWork) -> ListedVoice:
         held=bool(uow.subjects.holds_over(voice.uid)),
         owner=voice.owner,
         subjects=_pseudonyms(voice, uow),
-        recordings=sum(1 for a in artifacts if a.role is Role.AUDIO),
-        size_bytes=sum({a.digest: a.size_bytes for a in artifacts}.values()),
+        recordings=sum(1 for role, _, _ in holdings if role is Role.AUDIO),
+        size_bytes=sum({digest: size for _, digest, size in holdings}.values()),
         policy=voice.policy,
         registered_at=voice.created_at,
     )

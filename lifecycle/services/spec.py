@@ -43,7 +43,7 @@ class Spec:
             lines += [f"## {str(section).replace('_', ' ')}", ""]
             if isinstance(value, Mapping):
                 lines += ["| | |", "|---|---|"]
-                lines += [f"| {key} | {_cell(item)} |" for key, item in value.items()]
+                lines += [f"| {_cell(key)} | {_cell(item)} |" for key, item in value.items()]
             elif isinstance(value, list):
                 lines += [f"- {_cell(item)}" for item in value]
             else:

@@ -164,6 +164,18 @@ class VoiceQueries:
         held = self.artifacts(voice_uid)
         return {a.fingerprint: a for a in held if a.fingerprint is not None and a.fingerprint in wanted}
 
+    def holdings(self) -> dict[str, list[tuple[Role, str, int]]]:
+        """Return role, digest and size of every present artifact, by voice, without their facts."""
+        query = (
+            select(t.voices.c.uid, t.artifacts.c.role, t.artifacts.c.digest, t.artifacts.c.size_bytes)
+            .join(t.voices, t.voices.c.id == t.artifacts.c.voice_id)
+            .where(t.artifacts.c.present.is_(True))
+        )
+        found: dict[str, list[tuple[Role, str, int]]] = {}
+        for uid, role, digest, size in self._connection.execute(query):
+            found.setdefault(uid, []).append((Role(role), digest, size))
+        return found
+
     def blob_digests(self) -> set[str]:
         """Return the digest of every blob that a present artifact refers to."""
         query = select(t.artifacts.c.digest).where(t.artifacts.c.present.is_(True)).distinct()
