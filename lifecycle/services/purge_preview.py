@@ -142,11 +142,9 @@ class Preview:
 
     def _others(self) -> list[str]:
         shared = [node for node in self.plan.kept if node.basis == "another voice refers to it"]
-        return (
-            [f"{_files(len(shared))} of the model stay, because another voice refers to them."]
-            if shared
-            else []
-        )
+        stay, them = ("stays", "it") if len(shared) == 1 else ("stay", "them")
+        told = f"{_files(len(shared))} of the model {stay}, because another voice refers to {them}."
+        return [told] if shared else []
 
 
 _WORDS: Mapping[str, tuple[str, str]] = {
