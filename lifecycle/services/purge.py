@@ -224,6 +224,9 @@ def _commit(begun: Purge, planned: Preview, *, rooms: Rooms) -> Purge:
                 uow.voices.update(replace(voice, state=state, changed_at=now))
             for subject_uid in voice.subject_uids:
                 uow.subjects.bump_generation(subject_uid)
+                if plan.basis == "withdrawal":
+                    # From here on only a newer consent brings the voice back.
+                    uow.subjects.withdraw(subject_uid, at=now, voice_uid=voice.uid)
             for action in STEPS:
                 uow.outbox.promise(Promise(rooms.new_uid(), begun.uid, action, {}, now))
             uow.trail.append(

@@ -14,11 +14,13 @@ import pytest
 from lifecycle.bootstrap import Rooms
 from lifecycle.domain.errors import Mute, NotFound, Refused, UsageError
 from lifecycle.domain.voices import State
+from lifecycle.erasure.plan import PurgeVerb
 from lifecycle.registry.queries.jobs import Job
 from lifecycle.services.doctor import examine
 from lifecycle.services.guard import check_generation, check_use, generations
 from lifecycle.services.hold import hold, unhold
 from lifecycle.services.jobs import boot_id, working
+from lifecycle.services.purge import PurgeRequest, preview, purge
 from lifecycle.services.register import register
 from lifecycle.services.register_request import RegisterRequest
 from lifecycle.services.shelf import list_voices, show_voice
@@ -162,6 +164,23 @@ def test_restoring_needs_a_consent_that_holds_today(tmp_path: Path) -> None:
         register(renewed, rooms=rooms)
 
         assert restore("kol-lin", rooms=rooms).state == "active"
+
+
+def test_after_a_withdrawal_only_a_newer_consent_brings_a_voice_back(tmp_path: Path) -> None:
+    with session(tmp_path, now=NOW) as rooms:
+        consented(tmp_path, rooms)
+        wanted = PurgeRequest("kol-lin", PurgeVerb.PURGE_AUDIO, basis="withdrawal")
+        purge(preview(wanted, rooms=rooms), rooms=rooms)
+
+        with pytest.raises(Refused, match="consent was withdrawn"):
+            restore("kol-lin", rooms=rooms)
+
+    with session(tmp_path, now=NOW + timedelta(days=1)) as rooms:
+        paper = tmp_path / "again.pdf"
+        paper.write_bytes(b"%PDF I agree again")
+        register(RegisterRequest("kol-lin", consents=(paper,)), rooms=rooms)
+
+        assert restore("kol-lin", rooms=rooms).mute
 
 
 def test_a_retired_voice_takes_consents_and_nothing_else(tmp_path: Path) -> None:
