@@ -99,3 +99,21 @@ def test_every_verdict_and_every_class_is_explained():
     classes = (DOCS / "explanation" / "classes.md").read_text(encoding="utf-8")
     assert [v for v in Verdict if f"| `{v}` |" not in verdicts] == []
     assert [c for c in DataClass if f"| **{c}** |" not in classes] == []
+
+
+def paths() -> list[tuple[str, str]]:
+    """Return every path of this repository that a page names in a code span."""
+    pattern = re.compile(r"`((?:lifecycle|engine|tests|policies|migrations|benchmarks|docs)/[\w./-]+)`")
+    return sorted(
+        {
+            (str(page.relative_to(ROOT)), path)
+            for page in PAGES
+            for path in pattern.findall(_FENCE.sub("", page.read_text(encoding="utf-8")))
+        }
+    )
+
+
+@pytest.mark.parametrize(("page", "path"), paths())
+def test_a_file_that_is_named_is_there(page, path):
+    there = ROOT / path
+    assert there.exists() or there.with_name(there.name + ".py").exists(), f"{page}: {path}"
