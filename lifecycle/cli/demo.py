@@ -60,6 +60,16 @@ def _line(step: Step) -> str:
     return f"{step.name:<10} {step.seconds:6.1f} s  {step.line}"
 
 
+def _on_path() -> list[str]:
+    """Return the line that puts this vlm on the path, where another or none is found there."""
+    import shutil
+    import sys
+
+    folder = Path(sys.executable).parent
+    found = shutil.which("vlm")
+    return [] if found and Path(found).parent == folder else [f'  export PATH="{folder}:$PATH"']
+
+
 def _ending(result: DemoResult) -> list[str]:
     home, keys = result.folder / "home", result.folder / "keys"
     return [
@@ -69,6 +79,7 @@ def _ending(result: DemoResult) -> list[str]:
         "  recordings/        the recording that it was made from",
         f"  {result.receipt.relative_to(result.folder) if result.receipt else ''}   the receipt of the purge",
         "go on with these lines, or delete the folder to forget it all:",
+        *_on_path(),
         f'  export VLM_HOME="{home}" VLM_KEYS="{keys}"',
         "  vlm list",
         "  vlm show reader",
