@@ -17,7 +17,7 @@ demo: $(VENV)/.run
 dev: $(VENV)/.dev
 
 test: dev lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto
 
 lint: dev
 	$(BIN)/ruff check .
