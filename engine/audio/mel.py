@@ -82,7 +82,8 @@ def log_mel(x: NDArray[np.floating[Any]], spec: MelSpec) -> NDArray[np.float32]:
     out = np.empty((spec.n_mels, len(frames)), dtype=np.float32)
     for at in range(0, len(frames), _FRAMES_AT_ONCE):  # bounded memory for long recordings
         part = slice(at, at + _FRAMES_AT_ONCE)
-        spectrum = np.abs(np.fft.rfft(frames[part] * window, axis=1)) ** spec.power
+        bins = np.fft.rfft(frames[part] * window, axis=1)
+        spectrum = np.abs(bins) if spec.power == 1 else bins.real**2 + bins.imag**2
         out[:, part] = np.log(np.maximum(bank @ spectrum.T, FLOOR))
     return out
 
@@ -107,8 +108,8 @@ def log_mel_torch(x: Tensor, spec: MelSpec) -> Tensor:
     window = torch.from_numpy(hann(spec).copy()).to(x.device, work)
     bank = torch.from_numpy(mel_bank(spec).copy()).to(x.device, work)
     frames = padded.unfold(1, spec.n_fft, spec.hop)[:, : spec.frames(n_samples)]  # (B, F, n_fft)
-    magnitude = torch.fft.rfft(frames * window, dim=-1).abs()
-    spectrum = magnitude if spec.power == 1 else magnitude * magnitude
+    bins = torch.fft.rfft(frames * window, dim=-1)
+    spectrum = bins.abs() if spec.power == 1 else bins.real.square() + bins.imag.square()
     return torch.log(torch.clamp(bank @ spectrum.transpose(1, 2), min=FLOOR)).to(x.dtype)
 
 

@@ -18,6 +18,7 @@ from engine import safetensors
 from engine.audio.mel import MelSpec, log_mel_torch
 from engine.audio.resample import resample
 from engine.audio.slice import speech_only, speech_segments
+from engine.compat import reproducible
 from engine.errors import BadAudio, BadVoice
 
 RATE_HZ = 24_000
@@ -131,11 +132,12 @@ class SpeakerEncoder(nn.Module):
         if len(speech) == 0:
             raise BadAudio("no speech was found in the recording")
         length, step = round(window_s * RATE_HZ), round(step_s * RATE_HZ)
-        if len(speech) < length:  # a short one is heard as a whole
-            return _rows(self(torch.from_numpy(speech)))
+        length = min(length, len(speech))  # a short one is heard as a whole
         starts = range(0, len(speech) - length + 1, step)
         windows = torch.from_numpy(np.stack([speech[at : at + length] for at in starts]))
-        parts = [self(windows[at : at + _BATCH]) for at in range(0, len(windows), _BATCH)]
+        # a recurrent layer waits for its threads at every step: on a busy machine two take fifty times one
+        with reproducible(threads=1):
+            parts = [self(windows[at : at + _BATCH]) for at in range(0, len(windows), _BATCH)]
         return _rows(torch.cat(parts))
 
     def embed(self, samples: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
