@@ -48,7 +48,6 @@ def test_without_a_registry_the_error_names_the_command_that_makes_one(bare_vlm:
         (["show", "nobody"], 3),
         (["inspect", "nowhere"], 3),
     ],
-
 )
 def test_errors_are_one_sentence_and_a_hint_for_people_and_one_object_for_programs(vlm: Vlm, arguments, code):
     for_people = vlm.run(*arguments)
