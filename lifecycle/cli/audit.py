@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lifecycle.services.audit import AuditReport
 
 audit_app = typer.Typer(
-    help="Find the voices at risk: changed files, consents that ended, voices that broke.",
+    help="Find the voices at risk, and the first thing to do.",
     rich_markup_mode=None,
 )
 
@@ -112,7 +112,10 @@ def accept_risk(
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Live with a risk until a day: it is counted from then on and not listed."""
+    """Live with a risk until a day.
+
+    It is counted from then on and not listed.
+    """
     from lifecycle.services.audit import accept
 
     call = Invocation(json=json, quiet=quiet, dry_run=dry_run)

@@ -31,7 +31,10 @@ def demo(
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Make a voice, register, verify, audit, retire and purge one, on a real recording."""
+    """See the whole life of a voice, on a real recording.
+
+    Makes a voice, registers, verifies, audits, retires and purges one.
+    """
     from importlib.metadata import version
 
     from platformdirs import user_data_path

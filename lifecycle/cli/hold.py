@@ -26,7 +26,7 @@ def hold(
     quiet: QuietOption = False,
     yes: YesOption = False,
 ) -> None:
-    """Forbid every purge and erasure of a voice, or of all voices of a person."""
+    """Forbid every deletion of a voice, or of a person."""
     from lifecycle.services.hold import hold as run
 
     call = Invocation(json=json, quiet=quiet, dry_run=dry_run, yes=yes)

@@ -24,7 +24,9 @@ def inspect(
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Tell what a file is and whether loading it would run something, without loading it.
+    """Tell what a file is, and whether loading it is safe.
+
+    The file is not loaded: it is read to its end, and nothing of it is executed.
 
     Exit code 0: read to its end and safe. 6: unsafe, or not read.
     """

@@ -31,7 +31,9 @@ def prepare(
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Judge recordings before a voice is made of them: enough speech, one person, clean enough.
+    """Judge recordings before a voice is made of them.
+
+    Enough speech, one person, clean enough? Nothing is stored.
 
     Recommended are 60 s of speech; below 10 s they are refused. Exit code 0: good or usable. 6: refused.
     """
@@ -120,7 +122,10 @@ def speak(
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Let a voice say a text into a WAV file; the trail remembers that it did."""
+    """Let a voice say a text into a WAV file.
+
+    The trail remembers that it did, not what it said.
+    """
     import sys
 
     from lifecycle.services.speak import SpeakRequest

@@ -96,7 +96,7 @@ def register(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Register files as a voice, as its next version, or as additions to it.
+    """Register files as a voice, a version, or additions.
 
     Every file is told by its content and never executed; what is unsafe or unreadable is refused, and then nothing
     is stored. Recordings, speaker files and consents are encrypted with keys of their own.

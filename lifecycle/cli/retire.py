@@ -54,7 +54,10 @@ def retire(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """End a voice's service; with --purge-audio also destroy its recordings, with a signed receipt."""
+    """End a voice's service; purge its recordings on request.
+
+    With --purge-audio its recordings and what was made from them are destroyed, and a signed receipt is left.
+    """
     from lifecycle.domain.errors import UsageError
     from lifecycle.erasure.plan import PurgeVerb
     from lifecycle.services.purge import PurgeRequest
@@ -91,7 +94,10 @@ def erase(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Destroy a retired voice with its model and its name; a tombstone and a signed receipt stay."""
+    """Destroy a retired voice with its model and its name.
+
+    A tombstone and a signed receipt stay.
+    """
     from lifecycle.erasure.plan import PurgeVerb
     from lifecycle.services.purge import PurgeRequest
 
@@ -159,7 +165,10 @@ def verify_certificate(
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Check a receipt, anywhere: signature, statement and checkpoint; needs no registry."""
+    """Check a receipt anywhere; no registry is needed.
+
+    Signature, statement, ledger entry and checkpoint are checked.
+    """
     from lifecycle.services.receipts import check_receipt
 
     call = Invocation(json=json, quiet=quiet)

@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     from lifecycle.runtimes.environments import Runtimes
     from lifecycle.runtimes.model import RuntimePlan
 
-runtime_app = typer.Typer(
-    help="Keep torch environments, one for each version, shared by all registries.", rich_markup_mode=None
-)
+runtime_app = typer.Typer(help="Keep torch environments, one for each version.", rich_markup_mode=None)
 
 
 def add(app: typer.Typer) -> None:
@@ -45,7 +43,10 @@ def add_runtime(
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Make an environment with one torch; size and source are said before anything is fetched."""
+    """Make an environment with one torch.
+
+    Size and source are said before anything is fetched.
+    """
     from lifecycle.services.runtime import Added
 
     call = Invocation(json=json, quiet=quiet, yes=yes, dry_run=dry_run, offline=offline)

@@ -36,7 +36,7 @@ def show(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Show one voice: its state, owner, files, consents and verdicts."""
+    """Show a voice: state, files, consents, verdicts."""
     from lifecycle.services.shelf import show_voice
 
     call = Invocation(json=json, quiet=quiet, verbose=verbose)

@@ -20,7 +20,10 @@ def spec(
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Print a voice's I/O specification: token map, sample rate, dimensions."""
+    """Print a voice's I/O specification.
+
+    Token map, sample rate, dimensions: what goes in and what comes out.
+    """
     from lifecycle.services.spec import spec_of
 
     call = Invocation(json=json, quiet=quiet)

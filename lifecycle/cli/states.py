@@ -24,7 +24,7 @@ def deprecate(
     quiet: QuietOption = False,
     yes: YesOption = False,
 ) -> None:
-    """Say that a voice should not be used for new work; it still speaks."""
+    """Mark a voice as not for new work; it still speaks."""
     from lifecycle.services.states import deprecate as run
 
     call = Invocation(json=json, quiet=quiet, dry_run=dry_run, yes=yes)
@@ -39,7 +39,10 @@ def restore(
     quiet: QuietOption = False,
     yes: YesOption = False,
 ) -> None:
-    """Bring a deprecated or retired voice back, without what was purged; its consent must still hold."""
+    """Bring a deprecated or retired voice back.
+
+    It comes without what was purged, and its consent must hold today.
+    """
     from lifecycle.services.states import restore as run
 
     call = Invocation(json=json, quiet=quiet, dry_run=dry_run, yes=yes)

@@ -16,7 +16,7 @@ def add(app: typer.Typer) -> None:
 
 @trail_app.command("verify", epilog="Example: vlm trail verify")
 def verify(json: JsonOption = False, quiet: QuietOption = False) -> None:
-    """Re-compute the whole trail and say what that shows, and what only an anchor or a receipt can show.
+    """Re-compute the whole trail and say what that shows.
 
     Exit code 0: whole. 5: something was changed.
     """

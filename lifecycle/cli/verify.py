@@ -59,7 +59,7 @@ def verify(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Run voices on torch versions and compare what they say with what they said."""
+    """Run voices on torch versions, compared with goldens."""
     from lifecycle.services.verify import plan
     from lifecycle.services.verify import verify as run
     from lifecycle.services.verify_result import VerifyRequest
@@ -212,7 +212,7 @@ def record_golden(
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Let a voice speak two fixed sentences and keep every step, sealed."""
+    """Keep each step of two fixed sentences, sealed."""
     from lifecycle.render.output import megabytes
     from lifecycle.services.golden import record
 
@@ -229,7 +229,10 @@ def show_golden(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the voice.")],
     json: JsonOption = False,
 ) -> None:
-    """Show where and when a voice's golden was recorded, and of what; no sample and no vector."""
+    """Show where and when a golden was recorded.
+
+    Nothing that identifies the person is shown: no sample and no vector.
+    """
     from lifecycle.render.output import columns
     from lifecycle.services.golden import described
 
