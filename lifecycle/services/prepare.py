@@ -159,7 +159,8 @@ def judged(
     if not isinstance(report, Mapping) or not isinstance(told, list) or len(told) != len(files):
         raise UnreadableFile("the worker's report on the recordings cannot be read")
     step.done(f"{len(files)} file{'s' if len(files) != 1 else ''}")
-    return report, [{**entry, "path": str(file)} for entry, file in zip(told, files, strict=True)]
+    named = zip(told, files, strict=True)
+    return report, [{**entry, "name": shown(file.name), "path": str(file)} for entry, file in named]
 
 
 def hand_in(worker: Worker, files: Sequence[Path]) -> list[str]:
