@@ -17,7 +17,7 @@ demo: $(VENV)/.run
 dev: $(VENV)/.dev
 
 test: dev lint
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist worksteal
 
 lint: dev
 	$(BIN)/ruff check .

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from lifecycle.runtimes.judge import Judge
+
 ROOT = Path(__file__).parents[1]
 TEST_RUNTIMES = Path(os.environ.get("VLM_TEST_RUNTIMES") or Path(sys.prefix) / "test-runtimes")
 
@@ -147,3 +149,17 @@ def debug_voice(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     from engine.training.debug import make_debug_voice
 
     return make_debug_voice(tmp_path_factory.mktemp("debug"), seed=0)
+
+
+@pytest.fixture(scope="session")
+def recogniser() -> Judge:
+    """A speech recogniser in an environment of its own; its package also brings real recordings."""
+    from lifecycle.domain.errors import Unavailable
+    from lifecycle.runtimes.indexes import package_settings
+    from lifecycle.runtimes.judge import ensure_judge
+    from lifecycle.runtimes.uv import make_uv
+
+    try:
+        return ensure_judge(TEST_RUNTIMES, make_uv(TEST_RUNTIMES, package_settings(os.environ), os.environ))
+    except Unavailable as error:
+        pytest.skip(f"{error.message}; {error.hint}")

@@ -1,11 +1,14 @@
 """The documents name what there is: every command, every setting, every schema; and their links lead somewhere."""
 
+import importlib
+import pkgutil
 import re
 from pathlib import Path
 
 import pytest
 import typer
 
+import lifecycle
 from lifecycle.cli import reference
 from lifecycle.cli.main import app
 from lifecycle.domain import errors
@@ -84,6 +87,10 @@ def test_every_setting_and_its_variable_are_described(key):
 
 
 def test_every_error_code_is_described_with_its_exit_code():
+    for module in pkgutil.walk_packages(lifecycle.__path__, "lifecycle."):
+        if module.name != "lifecycle.__main__":
+            importlib.import_module(module.name)
+
     def kinds(kind):
         yield kind
         for child in kind.__subclasses__():
