@@ -31,7 +31,7 @@ def init(
 
     call = Invocation(json=json, quiet=quiet, dry_run=dry_run)
     result = initialise(call.settings(), here=Path.cwd() if here else None, dry_run=dry_run)
-    verb = "there is already a registry" if not result.created else "would make" if dry_run else "made"
+    verb = "there is already a registry in" if not result.created else "would make" if dry_run else "made"
     call.end(
         {**result.to_json(), "dry_run": dry_run},
         [
