@@ -119,6 +119,7 @@ def speak(
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="The same seed gives the same sound.")] = 0,
     language: Annotated[str, typer.Option("--language", metavar="LANG", help="Language of the text.")] = "en",
     force: ForceOption = False,
+    dry_run: DryRunOption = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -128,10 +129,10 @@ def speak(
     """
     import sys
 
-    from lifecycle.services.speak import SpeakRequest
+    from lifecycle.services.speak import SpeakRequest, rehearse
     from lifecycle.services.speak import speak as run
 
-    call = Invocation(json=json, quiet=quiet)
+    call = Invocation(json=json, quiet=quiet, dry_run=dry_run)
     said = sys.stdin.read(100_000) if text == "-" else text
     request = SpeakRequest(
         name=name,
@@ -144,5 +145,5 @@ def speak(
         language=language,
         force=force,
     )
-    done = run(request, rooms=call.rooms())
+    done = (rehearse if dry_run else run)(request, rooms=call.rooms())
     call.end(done.to_json(), done.lines())

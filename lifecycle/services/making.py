@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +18,7 @@ from lifecycle.domain.errors import (
 )
 from lifecycle.runtimes.worker import Reply, Worker, WorkerCrashed, WorkerFailure
 from lifecycle.services.jobs import working
-from lifecycle.vault.files import sync_folder, unavailable
+from lifecycle.vault.files import write_durably
 
 if TYPE_CHECKING:
     from lifecycle.bootstrap import Rooms
@@ -111,21 +109,7 @@ def write_result(path: Path, content: bytes, *, force: bool) -> None:
         Unavailable: There is no room, or it may not be written there.
     """
     check_result(path, force=force)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        sync_folder(path.parent)
-    except OSError as error:
-        raise unavailable(path.parent, error) from None
+    write_durably(path, content, mode=0o644)
 
 
 def check_result(path: Path, *, force: bool) -> None:

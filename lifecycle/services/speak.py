@@ -74,6 +74,7 @@ class Spoken:
             "took_s": round(self.took_s, 2),
             "digest": str(self.digest),
             "tracked": False,
+            "dry_run": False,
         }
 
     def lines(self) -> list[str]:
@@ -83,6 +84,36 @@ class Spoken:
             f"{said} in {duration(self.took_s)}    {self.path}    {self.rate / 1000:g} kHz",
             "the file is yours: it is not tracked, and a purge does not reach it",
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """What a voice would say, and where it would go; everything but the speaking was checked."""
+
+    voice: str
+    version: int
+    path: Path
+    torch: str
+
+    def to_json(self) -> dict[str, object]:
+        """Return the rehearsal for programs."""
+        told = {"voice": self.voice, "version": self.version, "path": str(self.path), "torch": self.torch}
+        return {**told, "dry_run": True}
+
+    def lines(self) -> list[str]:
+        """Return the rehearsal for people."""
+        said = f"would speak with {self.voice} version {self.version} on torch {self.torch} into {self.path}"
+        return [said, "nothing was said or written (--dry-run)"]
+
+
+def rehearse(request: SpeakRequest, *, rooms: Rooms) -> Rehearsed:
+    """Check all that `speak` checks before it speaks, and change nothing.
+
+    Raises:
+        VlmError: As `speak`.
+    """
+    material, _, torch = _admitted(request, rooms)
+    return Rehearsed(request.name, material.version.number, request.out, torch)
 
 
 def speak(request: SpeakRequest, *, rooms: Rooms) -> Spoken:
@@ -98,17 +129,7 @@ def speak(request: SpeakRequest, *, rooms: Rooms) -> Spoken:
         IntegrityError: A stored file is not what it was.
         Unavailable: The default runtime is not installed.
     """
-    text = request.text.strip()
-    if not text or len(text) > MAX_TEXT:
-        raise UsageError(f"a text of 1 to {MAX_TEXT} characters is expected", hint="vlm speak --help")
-    check_result(request.out, force=request.force)
-    with rooms.registry.read() as uow:
-        voice = uow.voices.get(request.name)
-        check_use(voice, "speak", uow=uow, now=rooms.clock())
-        material = material_of(voice, uow)
-        before = generations(voice, uow=uow)
-    _must_speak(material, rooms)
-    torch = default_runtime(rooms).torch
+    material, before, torch = _admitted(request, rooms)
     with job_worker("speak", rooms=rooms) as (worker, folder):
         reply = _say(worker, folder, material, request, rooms)
     content, seconds, rate = _wave(reply)
@@ -123,6 +144,21 @@ def speak(request: SpeakRequest, *, rooms: Rooms) -> Spoken:
         took_s=reply.wall_s,
         digest=digest,
     )
+
+
+def _admitted(request: SpeakRequest, rooms: Rooms) -> tuple[Material, dict[str, int], str]:
+    """Let a request through, or raise; return the voice, its people's generations, and the torch it speaks on."""
+    text = request.text.strip()
+    if not text or len(text) > MAX_TEXT:
+        raise UsageError(f"a text of 1 to {MAX_TEXT} characters is expected", hint="vlm speak --help")
+    check_result(request.out, force=request.force)
+    with rooms.registry.read() as uow:
+        voice = uow.voices.get(request.name)
+        check_use(voice, "speak", uow=uow, now=rooms.clock())
+        material = material_of(voice, uow)
+        before = generations(voice, uow=uow)
+    _must_speak(material, rooms)
+    return material, before, default_runtime(rooms).torch
 
 
 def _must_speak(material: Material, rooms: Rooms) -> None:

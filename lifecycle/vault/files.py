@@ -35,15 +35,18 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_durably(path: Path, content: bytes) -> None:
-    """Write a file (0600) by temporary file, fsync, rename, fsync of the folder.
+def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Write a file by temporary file, fsync, rename, fsync of the folder.
+
+    Args:
+        mode: Its permissions, less the umask; by default for the owner alone.
 
     Raises:
         Unavailable: There is no room, or the folder cannot be written; the old file is untouched.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)

@@ -161,7 +161,10 @@ def test_running_a_voice_speaks_as_its_schemas_say(vlm: Vlm, debug_voice, torch_
     check("verify", vlm.run("verify", "--dry-run", "--json"))
     told = check("verify", vlm.run("verify", "kol", "--why", "--json"))
     assert told["results"][0]["verdict"] == "works"
-    check("speak", vlm.run("speak", "kol", "--text", "Hello.", "-o", tmp_path / "out.wav", "--json"))
+    saying = ("speak", "kol", "--text", "Hello.", "-o", tmp_path / "out.wav", "--json")
+    check("speak", vlm.run(*saying, "--dry-run"))
+    assert not (tmp_path / "out.wav").exists()
+    check("speak", vlm.run(*saying))
     short = recordings(tmp_path / "short", count=1)
     refused = check("prepare", vlm.run("prepare", short, "--json"), code=6)
     assert refused["error"]["code"] == "unreadable"
