@@ -109,8 +109,8 @@ class Worker:
 
         Args:
             engine: The copy of the engine that runs.
-            work: Folder for this worker's inputs and outputs (the job folder below VLM_HOME where they are personal data);
-                a temporary one by default. What is in it is deleted at the end.
+            work: Folder for this worker's inputs and outputs, a job's own where they are personal data; a temporary
+                one by default. What is in it is deleted at the end.
             device: "auto", "cpu", "cuda" or "mps".
             limits: Bounds of the process.
 
