@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lifecycle.cli.common import Invocation, JsonOption, OfflineOption, QuietOption
+from lifecycle.cli.common import DryRunOption, Invocation, JsonOption, OfflineOption, QuietOption
 
 if TYPE_CHECKING:
     from lifecycle.services.demo import DemoResult, Step
@@ -28,6 +28,7 @@ def demo(
     ] = True,
     tour: Annotated[Path | None, typer.Option("--tour", help="Write the transcript as Markdown.")] = None,
     offline: OfflineOption = False,
+    dry_run: DryRunOption = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -40,13 +41,16 @@ def demo(
     from platformdirs import user_data_path
 
     from lifecycle.bootstrap import utc_now
-    from lifecycle.services.demo import Demo
+    from lifecycle.services.demo import PLAN, Demo
     from lifecycle.services.demo import tour as transcript
     from lifecycle.vault.files import write_durably
 
-    call = Invocation(json=json, quiet=quiet, offline=offline)
+    call = Invocation(json=json, quiet=quiet, offline=offline, dry_run=dry_run)
     settings = call.settings()
     where = folder or user_data_path("vlm-demo")
+    if dry_run:
+        steps = [{"name": line} for line in PLAN]
+        call.end({"folder": str(where), "steps": steps, "dry_run": True}, [f"in {where}, it would:", *PLAN])
     call.say(
         f"the demo lives in {where} and touches nothing else but the shared runtimes in {settings.runtimes}"
     )

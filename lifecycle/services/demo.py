@@ -25,6 +25,17 @@ from lifecycle.runtimes.uv import make_uv
 from lifecycle.settings import Settings
 from lifecycle.verification.words import word_error_rate
 
+# What the demo does, in its order; `vlm demo --dry-run` says it.
+PLAN = (
+    "fetch a recording and a recogniser (moonshine-voice 0.1.0, 56 MB)",
+    "make a registry of its own",
+    "make the runtime of the default torch",
+    "judge the recording, fit a voice to it (2 minutes), and let it speak",
+    "register two more voices from files, one with a consent that has ended",
+    "verify all voices on the default torch and on another, which is made too",
+    "flip one bit of a stored file, and audit",
+    "retire a voice with its recordings, and check the receipt",
+)
 SENTENCE = "The ship was torn apart on the sharp reef, but everyone reached the shore before the storm."
 FLIPPED_AT = -100
 _TAKE_S = 12
@@ -70,6 +81,7 @@ class DemoResult:
             "word_error_rate": self.word_error_rate,
             "receipt": None if self.receipt is None else str(self.receipt),
             "steps": [asdict(step) for step in self.steps],
+            "dry_run": False,
         }
 
 

@@ -97,6 +97,10 @@ def test_a_registry_speaks_as_its_schemas_say(bare_vlm: Vlm, tmp_path):
     vlm = bare_vlm
     fails(vlm.run("list", "--json"), 3, "not_found")
     assert check("init", vlm.run("init", "--json"))["dry_run"] is False
+    assert (
+        check("demo", vlm.run("demo", "--dir", tmp_path / "demo", "--dry-run", "--json"))["dry_run"] is True
+    )
+    assert not (tmp_path / "demo").exists()
     check("config-show", vlm.run("config", "show", "--json"))
     file = weights(tmp_path / "kol.safetensors")
     check("inspect", vlm.run("inspect", file, "--digests", "--json"))
