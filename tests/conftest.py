@@ -12,8 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from lifecycle.runtimes.judge import Judge
+
+# No test is about time; in CI the same examples are tried each time.
+settings.register_profile("vlm", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("vlm")
 
 ROOT = Path(__file__).parents[1]
 TEST_RUNTIMES = Path(os.environ.get("VLM_TEST_RUNTIMES") or Path(sys.prefix) / "test-runtimes")
