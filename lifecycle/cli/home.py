@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lifecycle.cli.common import DryRunOption, Invocation, JsonOption, QuietOption, VerboseOption
+from lifecycle.cli.common import DryRunOption, Invocation, JsonOption, QuietOption, VerboseOption, YesOption
 
 config_app = typer.Typer(help="Show the settings and where each comes from.", rich_markup_mode=None)
 
@@ -69,6 +69,13 @@ def _shown(value: object) -> str:
 
 
 def doctor(
+    accept_older: Annotated[
+        bool,
+        typer.Option(
+            "--accept-older", help="Go on with a copy that was put back, if nothing was erased since."
+        ),
+    ] = False,
+    yes: YesOption = False,
     dry_run: DryRunOption = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -78,8 +85,14 @@ def doctor(
     from lifecycle.render.output import columns
     from lifecycle.services.doctor import examine
 
-    call = Invocation(json=json, quiet=quiet, verbose=verbose, dry_run=dry_run)
-    report = examine(call.rooms(writable=False), repair=not dry_run)
+    call = Invocation(json=json, quiet=quiet, verbose=verbose, dry_run=dry_run, yes=yes)
+    rooms = call.rooms(writable=False)
+    if accept_older and not dry_run:
+        from lifecycle.services import put_back
+
+        call.confirm("what happened since this copy was made is given up; the trail will say so")
+        put_back.accept_older(rooms=rooms)
+    report = examine(rooms, repair=not dry_run)
     lines = columns([[finding.state, finding.message, finding.next or ""] for finding in report.findings])
     told = {**report.to_json(), "dry_run": dry_run}
     call.end(told, [*lines, report.summary], exit_code=report.exit_code)

@@ -14,6 +14,7 @@ from lifecycle.domain.digest import Digest
 from lifecycle.domain.errors import Busy, IntegrityError, VlmError
 from lifecycle.services.arrivals import arrivals
 from lifecycle.services.jobs import clear_dead, strays
+from lifecycle.services.put_back import erased_since
 from lifecycle.services.trail import seal_checkpoint, standing
 from lifecycle.vault.anchor import Standing
 
@@ -108,6 +109,12 @@ def examine(rooms: Rooms, *, repair: bool = True) -> Examination:
     return Examination(tuple(findings), len(CHECKS))
 
 
+def _way_on(told: Standing, rooms: Rooms) -> str:
+    """A copy may be taken as it is where nothing was erased since it was made."""
+    may_go_on = told is Standing.OLDER and not erased_since(rooms)
+    return "vlm doctor --accept-older" if may_go_on else "vlm trail verify"
+
+
 def _database(rooms: Rooms, _repair: bool) -> Iterator[Finding]:
     for flaw in rooms.registry.check():
         yield Finding(
@@ -121,9 +128,8 @@ def _anchor(rooms: Rooms, repair: bool) -> Iterator[Finding]:
         what = "is older than" if told is Standing.OLDER else "has another history than"
         yield Finding(
             "put-back",
-            f"the registry {what} the anchor beside its keys: a copy was put back; it stays read-only until what "
-            "was erased since is erased again",
-            next="vlm trail verify",
+            f"the registry {what} the anchor beside its keys: a copy was put back, so it is read-only",
+            next=_way_on(told, rooms),
         )
     elif told in {Standing.AHEAD, Standing.UNKNOWN}:
         if repair:

@@ -103,11 +103,29 @@ class AnchorFile:
                 new = Anchor(**{**asdict(new), "highest_clock": _later(old.highest_clock, new.highest_clock)})
             if new == old:
                 return new
-            record = self._signing.sign_record("anchor", asdict(new))
             hit("anchor.before_advance")
-            write_durably(self._path, canonical_json(record) + b"\n")
+            self._write(new)
             hit("anchor.after_advance")
         return new
+
+    def accept_older(self, new: Anchor) -> None:
+        """Move the anchor to a copy that was put back, on the word of whoever answers for it.
+
+        Only the trail may go back; ledger, epoch, generation and highest clock never do.
+
+        Raises:
+            IntegrityError: One of them would.
+        """
+        with locked(self._path.with_name(self._path.name + ".lock"), what="the anchor"):
+            old = self.read()
+            if old is not None:
+                _must_not_go_back(Anchor(**{**asdict(old), "trail_size": 0, "trail_head": ""}), new)
+                new = Anchor(**{**asdict(new), "highest_clock": _later(old.highest_clock, new.highest_clock)})
+            self._write(new)
+
+    def _write(self, anchor: Anchor) -> None:
+        record = self._signing.sign_record("anchor", asdict(anchor))
+        write_durably(self._path, canonical_json(record) + b"\n")
 
 
 def compare(

@@ -75,6 +75,14 @@ class PurgeQueries:
         found = [purge for purge in self.all_open() if purge.voice_uid == voice_uid]
         return found[0] if found else None
 
+    def all_committed(self) -> list[Purge]:
+        """Return every purge that was decided, finished or not, oldest first."""
+        without = [PurgeState.PLANNED.value, PurgeState.ABORTED.value]
+        rows = self._connection.execute(
+            _select().where(t.purges.c.state.not_in(without)).order_by(t.purges.c.id)
+        ).all()
+        return [_purge(row) for row in rows]
+
     def all_open(self) -> list[Purge]:
         """Return every purge that is neither finished nor aborted, oldest first."""
         states = [state.value for state in OPEN]
