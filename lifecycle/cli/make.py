@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lifecycle.cli.common import DryRunOption, Invocation, JsonOption, QuietOption, VerboseOption
-from lifecycle.cli.register import from_input
+from lifecycle.cli.people import (
+    ConsentOption,
+    ConsentUntilOption,
+    ContactOption,
+    MoveOption,
+    OwnerOption,
+    OwnVoiceOption,
+    PolicyOption,
+    SubjectOption,
+    from_input,
+)
 
 Files = list[Path]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
@@ -52,33 +61,18 @@ def train(
     audio: Annotated[
         Files, typer.Option("--audio", metavar="PATH", help="A recording or a folder of them; repeatable.")
     ],
-    own_voice: Annotated[bool, typer.Option("--own-voice", help="The voice is your own.")] = False,
-    subject: Annotated[
-        str | None,
-        typer.Option("--subject", metavar="ID", help="Whose voice it is; - reads it from input."),
-    ] = None,
-    consent: Annotated[
-        Files | None,
-        typer.Option("--consent", metavar="FILE", help="Evidence of the person's consent; repeatable."),
-    ] = None,
-    consent_until: Annotated[
-        datetime | None,
-        typer.Option("--consent-until", metavar="DATE", formats=["%Y-%m-%d"], help="Last day of it, in UTC."),
-    ] = None,
+    own_voice: OwnVoiceOption = False,
+    subject: SubjectOption = None,
+    consent: ConsentOption = None,
+    consent_until: ConsentUntilOption = None,
     budget: Annotated[
         float, typer.Option("--budget", metavar="SECONDS", help="How long the fit may tune.")
     ] = 120.0,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of everything random in it.")] = 0,
-    move: Annotated[
-        bool, typer.Option("--move", help="Remove the originals once their sealed copies were read back.")
-    ] = False,
-    owner: Annotated[str | None, typer.Option("--owner", metavar="TEAM", help="Who answers for it.")] = None,
-    contact: Annotated[
-        str | None, typer.Option("--contact", metavar="MAIL", help="How to reach them.")
-    ] = None,
-    policy: Annotated[
-        str | None, typer.Option("--policy", metavar="NAME", help="The policy it is kept by.")
-    ] = None,
+    move: MoveOption = False,
+    owner: OwnerOption = None,
+    contact: ContactOption = None,
+    policy: PolicyOption = None,
     dry_run: DryRunOption = False,
     json: JsonOption = False,
     quiet: QuietOption = False,

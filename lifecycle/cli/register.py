@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lifecycle.cli.common import DryRunOption, Invocation, JsonOption, QuietOption, VerboseOption
+from lifecycle.cli.people import (
+    ConsentOption,
+    ConsentUntilOption,
+    ContactOption,
+    MoveOption,
+    OwnerOption,
+    OwnVoiceOption,
+    PolicyOption,
+    SubjectOption,
+    from_input,
+)
 
 if TYPE_CHECKING:
     from lifecycle.services.register_request import Reference
@@ -61,36 +71,17 @@ def register(
             "--audio", metavar="DIR|FILE", help="Recordings it was made from; kept sealed; repeatable."
         ),
     ] = None,
-    move: Annotated[
-        bool, typer.Option("--move", help="Remove the originals once their sealed copies were read back.")
-    ] = False,
-    subject: Annotated[
-        str | None,
-        typer.Option(
-            "--subject", metavar="ID", help="Whose voice it is: an id or pseudonym; - reads it from input."
-        ),
-    ] = None,
-    consent: Annotated[
-        Files | None,
-        typer.Option("--consent", metavar="FILE", help="Evidence of the person's consent; repeatable."),
-    ] = None,
-    consent_until: Annotated[
-        datetime | None,
-        typer.Option(
-            "--consent-until", metavar="DATE", formats=["%Y-%m-%d"], help="Last day of the consent, in UTC."
-        ),
-    ] = None,
-    own_voice: Annotated[bool, typer.Option("--own-voice", help="The voice is your own.")] = False,
-    owner: Annotated[str | None, typer.Option("--owner", metavar="TEAM", help="Who answers for it.")] = None,
-    contact: Annotated[
-        str | None, typer.Option("--contact", metavar="MAIL", help="How to reach them.")
-    ] = None,
+    move: MoveOption = False,
+    subject: SubjectOption = None,
+    consent: ConsentOption = None,
+    consent_until: ConsentUntilOption = None,
+    own_voice: OwnVoiceOption = False,
+    owner: OwnerOption = None,
+    contact: ContactOption = None,
     upstream: Annotated[
         str | None, typer.Option("--upstream", metavar="URL", help="Where its code is from.")
     ] = None,
-    policy: Annotated[
-        str | None, typer.Option("--policy", metavar="NAME", help="The policy it is kept by.")
-    ] = None,
+    policy: PolicyOption = None,
     dry_run: DryRunOption = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -128,13 +119,6 @@ def register(
     request.check()
     done = (preview if dry_run else run)(request, rooms=call.rooms())
     call.end(done.to_json(), done.lines())
-
-
-def from_input(subject: str | None) -> str | None:
-    """Return an id; `-` reads it from standard input, so that it stays out of the list of processes."""
-    import sys
-
-    return sys.stdin.readline(1000) if subject == "-" else subject
 
 
 def references(clips: list[str], texts: list[str], languages: list[str]) -> tuple[Reference, ...]:
