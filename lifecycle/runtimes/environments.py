@@ -114,10 +114,6 @@ class Runtimes:
         step.done(f"torch {runtime.torch} ({runtime.build}), Python {runtime.python}")
         return runtime
 
-    def ensure(self, spec: str) -> Runtime:
-        """Return the runtime that `spec` names, making it where it is missing."""
-        return self.add(self.plan(spec))
-
     def remove(self, runtime: Runtime) -> int:
         """Delete a runtime; returns the bytes that this frees."""
         return self.store.remove(runtime)

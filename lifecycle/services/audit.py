@@ -229,17 +229,12 @@ def _snapshot(
         default_torch=rooms.settings.default_torch,
         commands=commands,
         runtimes=[runtime.torch for runtime in rooms.runtimes.list()],
-        highest_seen=_highest_clock(rooms),
+        highest_seen=rooms.vault.anchor.highest_time,
         accepted=[
             Accepted(row.risk, None if row.voice_uid is None else names.get(row.voice_uid, ""), row.until)
             for row in uow.risks.accepted(now=now)
         ],
     )
-
-
-def _highest_clock(rooms: Rooms) -> datetime | None:
-    anchor = rooms.vault.anchor.read()
-    return None if anchor is None else datetime.fromisoformat(anchor.highest_clock)
 
 
 def _facts(

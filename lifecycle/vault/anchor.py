@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from lifecycle.domain.failpoints import hit
 from lifecycle.vault.files import locked, read_small, write_durably
 from lifecycle.vault.signing import Signing
 
-CLOCK_AHEAD = timedelta(hours=48)
 _MOST_BYTES = 1 << 16
 
 
@@ -32,14 +31,6 @@ class Standing(StrEnum):
     OLDER = "older"  # it was put back: read only, decrypt nothing
     FORKED = "forked"  # as long as the anchor says, but another history
     UNKNOWN = "unknown"  # there is no anchor
-
-
-class ClockStanding(StrEnum):
-    """How the time of day stands to the highest that was seen."""
-
-    OK = "ok"
-    BACK = "back"
-    AHEAD = "ahead"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,16 +144,6 @@ def compare(
     if head_at_anchor != anchor.trail_head:
         return Standing.FORKED
     return Standing.OK if (trail_size, epoch) == (anchor.trail_size, anchor.epoch) else Standing.AHEAD
-
-
-def compare_clock(now: datetime, anchor: Anchor | None) -> ClockStanding:
-    """Say whether the time of day can be believed for policy and scheduled work."""
-    if anchor is None:
-        return ClockStanding.OK
-    highest = datetime.fromisoformat(anchor.highest_clock)
-    if now < highest:
-        return ClockStanding.BACK
-    return ClockStanding.AHEAD if now - highest > CLOCK_AHEAD else ClockStanding.OK
 
 
 def timestamp(moment: datetime) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -157,12 +157,6 @@ class VoiceQueries:
         """Return every present artifact, of any voice, whose bytes on disk have this digest."""
         query = _artifacts().where(t.artifacts.c.digest == str(digest), t.artifacts.c.present.is_(True))
         return [_artifact(row) for row in self._connection.execute(query)]
-
-    def with_fingerprints(self, voice_uid: str, fingerprints: Iterable[str]) -> dict[str, Artifact]:
-        """Return, by fingerprint, which of these contents a voice holds already."""
-        wanted = set(fingerprints)
-        held = self.artifacts(voice_uid)
-        return {a.fingerprint: a for a in held if a.fingerprint is not None and a.fingerprint in wanted}
 
     def holdings(self) -> dict[str, list[tuple[Role, str, int]]]:
         """Return role, digest and size of every present artifact, by voice, without their facts."""

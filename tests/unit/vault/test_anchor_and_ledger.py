@@ -15,10 +15,8 @@ from lifecycle.domain.errors import IntegrityError
 from lifecycle.vault.anchor import (
     Anchor,
     AnchorFile,
-    ClockStanding,
     Standing,
     compare,
-    compare_clock,
     timestamp,
 )
 from lifecycle.vault.ledger import EMPTY_HEAD, EntryKind, Ledger, read_entry
@@ -126,20 +124,6 @@ def test_a_ledger_that_was_cut_is_older():
     assert compare(
         replace(ANCHOR, ledger_size=3), trail_size=5, head_at_anchor=HEAD, epoch=2, ledger_size=2
     ) is (Standing.OLDER)
-
-
-@pytest.mark.parametrize(
-    ("ahead", "standing"),
-    [
-        (timedelta(0), ClockStanding.OK),
-        (timedelta(hours=48), ClockStanding.OK),
-        (timedelta(hours=48, seconds=1), ClockStanding.AHEAD),
-        (timedelta(seconds=-1), ClockStanding.BACK),
-    ],
-)
-def test_a_clock_that_jumped_is_not_believed(ahead, standing):
-    assert compare_clock(NOW + ahead, ANCHOR) is standing
-    assert compare_clock(NOW + ahead, None) is ClockStanding.OK
 
 
 # --- ledger ---
