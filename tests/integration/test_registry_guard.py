@@ -58,9 +58,11 @@ def state_to(rooms: Rooms, name: str, **changed: object) -> None:
         uow.commit()
 
 
-def use(rooms: Rooms, name: str, verb: str = "speak") -> None:
+def use(rooms: Rooms, name: str, verb: str = "speak") -> bool:
+    """Pass the guard; raises where it refuses."""
     with rooms.registry.read() as uow:
         check_use(uow.voices.get(name), verb, uow=uow, now=rooms.clock())
+    return True
 
 
 def test_a_consent_allows_use_until_its_last_day_ends(tmp_path: Path) -> None:
@@ -99,7 +101,7 @@ def test_ones_own_voice_needs_no_consent(tmp_path: Path) -> None:
         request = RegisterRequest("mine", weights=(weights(tmp_path / "w.st"),), own_voice=True)
         register(request, rooms=rooms)
 
-        use(rooms, "mine")
+        assert use(rooms, "mine")
 
 
 @pytest.mark.parametrize(
@@ -125,7 +127,7 @@ def test_a_mute_voice_speaks_again_with_a_new_speaker_file(tmp_path: Path) -> No
 
         register(RegisterRequest("kol-lin", embedding=speaker(tmp_path / "new.sp", seed=9)), rooms=rooms)
 
-        use(rooms, "kol-lin")
+        assert use(rooms, "kol-lin")
 
 
 def test_work_that_began_before_a_purge_is_void(tmp_path: Path) -> None:

@@ -76,11 +76,14 @@ def test_messages_arrive_as_they_were_sent_one_after_the_other(messages):
 @given(st.binary(max_size=300))
 def test_noise_ends_the_conversation_and_nothing_else(noise):
     reader = Reader(io.BytesIO(noise), allow=ALL)
+    ended = False
     try:
         while reader.read() is not None:
             pass
-    except ProtocolError:
-        pass
+        ended = True
+    except ProtocolError as error:
+        ended = bool(str(error))
+    assert ended
 
 
 def read(line: object, body: bytes = b"", **options: object) -> object:

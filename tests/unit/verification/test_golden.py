@@ -73,8 +73,10 @@ def test_a_damaged_header_never_does_more_than_refuse(at, value):
     data = bytearray(golden().to_bytes())
     data[at] = value
 
+    read = None
     with contextlib.suppress(IntegrityError):
-        Golden.from_bytes(bytes(data))
+        read = Golden.from_bytes(bytes(data))
+    assert read is None or 1 <= len(read.sentences) <= len(golden().sentences)
 
 
 def test_the_summary_holds_nothing_that_identifies():
