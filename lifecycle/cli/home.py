@@ -90,7 +90,9 @@ def doctor(
     if accept_older and not dry_run:
         from lifecycle.services import put_back
 
-        call.confirm("what happened since this copy was made is given up; the trail will say so")
+        call.confirm(
+            "what happened since this copy was made is given up, holds and consents included; the trail will say so"
+        )
         put_back.accept_older(rooms=rooms)
     report = examine(rooms, repair=not dry_run)
     lines = columns([[finding.state, finding.message, finding.next or ""] for finding in report.findings])
