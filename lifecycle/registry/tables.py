@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -45,15 +47,19 @@ voices = Table(
     _uid(),
     Column("name", String(64), nullable=True, unique=True),
     Column("state", String(16), nullable=False, index=True),
-    Column("owner", Text),
+    Column("owner", Text, index=True),
     Column("contact", Text),
-    Column("policy", String(64), nullable=False),
+    Column("rights", Text),
+    Column("policy", String(64), nullable=False, index=True),
     Column("upstream", Text),
     Column("mute", Boolean, nullable=False, default=False),
     Column("own_voice", Boolean, nullable=False, default=False),
     Column("facts", JSON, nullable=False),
     Column("created_at", String(32), nullable=False),
     Column("changed_at", String(32), nullable=False),
+    Column("last_used_at", String(32)),
+    Column("retired_at", String(32)),
+    Column("contract_ends_at", String(32)),
 )
 
 versions = Table(
@@ -77,6 +83,7 @@ subjects = Table(
     Column("pseudonym", String(16), nullable=False, unique=True),
     Column("lookup_tag", String(64), unique=True),
     Column("label_sealed", LargeBinary),
+    Column("contact_sealed", LargeBinary),
     Column("generation", Integer, nullable=False, default=0),
     Column("created_at", String(32), nullable=False),
 )
@@ -112,12 +119,13 @@ artifacts = Table(
     Column("role", String(16), nullable=False),
     Column("data_class", String(16), nullable=False),
     Column("digest", String(80), nullable=False, index=True),
-    Column("size_bytes", Integer, nullable=False),
+    Column("size_bytes", BigInteger().with_variant(Integer, "sqlite"), nullable=False),
     Column("key_id", String(32)),
     Column("kind", String(64), nullable=False),
     Column("facts", JSON, nullable=False),
     Column("label_sealed", LargeBinary),
     Column("fingerprint", String(80), index=True),
+    Column("recorded_at", String(32)),
     Column("added_at", String(32), nullable=False),
     Column("present", Boolean, nullable=False, default=True),
 )
@@ -130,9 +138,11 @@ consents = Table(
     Column("subject_id", ForeignKey("subjects.id"), nullable=False, index=True),
     Column("voice_id", ForeignKey("voices.id"), nullable=True, index=True),
     Column("scope", String(64), nullable=False),
+    Column("valid_from", String(32)),
     Column("valid_until", String(32)),
     Column("received_at", String(32), nullable=False),
     Column("evidence_uid", String(32)),
+    Column("renews_uid", String(32)),
     Column("withdrawn_at", String(32)),
 )
 
@@ -219,6 +229,7 @@ jobs = Table(
     Column("verb", String(16), nullable=False),
     Column("pid", Integer, nullable=False),
     Column("boot_id", String(64), nullable=False),
+    Column("machine", String(64)),
     Column("started_at", String(32), nullable=False),
     Column("ended_at", String(32)),
 )
@@ -255,4 +266,98 @@ checkpoints = Table(
     Column("root", String(64), nullable=False),
     Column("at", String(32), nullable=False),
     Column("note", Text, nullable=False),
+)
+
+registry_facts = Table(
+    "registry_facts",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+uses = Table(
+    "uses",
+    metadata,
+    _id(),
+    _uid(),
+    Column("voice_id", ForeignKey("voices.id"), nullable=False, index=True),
+    Column("place", String(255), nullable=False, index=True),
+    Column("claimed_at", String(32), nullable=False),
+    Column("valid_until", String(32)),
+    Column("removed_at", String(32)),
+)
+
+cases = Table(
+    "cases",
+    metadata,
+    _id(),
+    _uid(),
+    Column("subject_id", ForeignKey("subjects.id"), nullable=False, index=True),
+    Column("kind", String(16), nullable=False),
+    Column("received_on", String(10), nullable=False),
+    Column("due_on", String(10), nullable=False, index=True),
+    Column("opened_at", String(32), nullable=False),
+    Column("closed_at", String(32)),
+    Column("request_sealed", LargeBinary),
+)
+
+notices = Table(
+    "notices",
+    metadata,
+    _id(),
+    _uid(),
+    Column("voice_id", ForeignKey("voices.id"), nullable=False, index=True),
+    Column("policy", String(64), nullable=False),
+    Column("rule", String(64), nullable=False),
+    Column("item", String(32), nullable=False),
+    Column("due_at", String(32), nullable=False),
+    Column("noticed_at", String(32), nullable=False),
+    Column("delivered_at", String(32)),
+    Index("uq_notices_item_rule_due", "item", "rule", "due_at", unique=True),
+)
+
+plans = Table(
+    "plans",
+    metadata,
+    _id(),
+    _uid(),
+    Column("policy", String(64), nullable=False),
+    Column("body", JSON, nullable=False),
+    Column("inventory_digest", String(80), nullable=False),
+    Column("made_at", String(32), nullable=False),
+    Column("applied_at", String(32)),
+)
+
+findings = Table(
+    "findings",
+    metadata,
+    _id(),
+    Column("voice_id", ForeignKey("voices.id"), nullable=True, index=True),
+    Column("risk", String(64), nullable=False),
+    Column("severity", String(16), nullable=False),
+    Column("first_seen_at", String(32), nullable=False),
+    Column("last_seen_at", String(32), nullable=False, index=True),
+    Column("notified_at", String(32)),
+)
+
+import_rows = Table(
+    "import_rows",
+    metadata,
+    _id(),
+    Column("voice_id", ForeignKey("voices.id"), nullable=False, index=True),
+    Column("row_digest", String(80), nullable=False),
+    Column("at", String(32), nullable=False),
+    Index("uq_import_rows_row_digest", "row_digest", unique=True),
+)
+
+backups = Table(
+    "backups",
+    metadata,
+    _id(),
+    _uid(),
+    Column("kind", String(16), nullable=False),
+    Column("place_sealed", LargeBinary, nullable=False),
+    Column("trail_size", Integer, nullable=False),
+    Column("made_at", String(32), nullable=False),
+    Column("checked_at", String(32)),
 )

@@ -194,7 +194,11 @@ class PurgeQueries:
         self._connection.execute(
             update(t.subjects)
             .where(t.subjects.c.uid.in_(list(what.leaving)))
-            .values(label_sealed=None, lookup_tag=None)
+            .values(label_sealed=None, lookup_tag=None, contact_sealed=None)
+        )
+        gone = select(t.subjects.c.id).where(t.subjects.c.uid.in_(list(what.leaving)))
+        self._connection.execute(
+            update(t.cases).where(t.cases.c.subject_id.in_(gone)).values(request_sealed=None)
         )
         changed = update(t.voices).where(t.voices.c.id == voice_id).values(changed_at=to_text(at))
         self._connection.execute(changed)
@@ -218,8 +222,19 @@ class PurgeQueries:
         self._connection.execute(
             update(t.voices)
             .where(t.voices.c.id == voice_id)
-            .values(name=None, owner=None, contact=None, upstream=None, facts={}, mute=True, state="erased")
+            .values(
+                name=None,
+                owner=None,
+                contact=None,
+                rights=None,
+                upstream=None,
+                facts={},
+                mute=True,
+                state="erased",
+            )
         )
+        for table in (t.uses, t.notices, t.findings, t.import_rows):
+            self._connection.execute(delete(table).where(table.c.voice_id == voice_id))
         # A verdict's reason and next command may name the voice.
         versions = select(t.versions.c.id).where(t.versions.c.voice_id == voice_id)
         self._connection.execute(delete(t.verdicts).where(t.verdicts.c.version_id.in_(versions)))

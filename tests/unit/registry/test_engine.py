@@ -199,7 +199,10 @@ def test_rewriting_leaves_no_deleted_byte_and_an_empty_log(registry: Registry) -
     secret = "the-name-of-a-person"
     with registry.write() as uow:
         uow.trail.append("told", ids={})
-        uow._connection.exec_driver_sql("INSERT INTO jobs VALUES (1, 'x', ?, 1, 'b', 't', NULL)", (secret,))
+        uow._connection.exec_driver_sql(
+            "INSERT INTO jobs (id, uid, verb, pid, boot_id, started_at) VALUES (1, 'x', ?, 1, 'b', 't')",
+            (secret,),
+        )
         uow.commit()
     with registry.write() as uow:
         uow._connection.exec_driver_sql("DELETE FROM jobs")
