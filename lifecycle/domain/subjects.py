@@ -13,6 +13,7 @@ class Subject:
     Attributes:
         pseudonym: "s-" and 8 hexadecimal digits of `uid`, random, never derived from a name.
         label: The sealed id that the user gave; None once erased.
+        contact: Sealed words on how to reach them, if any were given.
         generation: Rises when something of theirs is purged; a job that began before is void.
     """
 
@@ -21,11 +22,18 @@ class Subject:
     label: bytes | None
     generation: int
     created_at: datetime
+    contact: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """Evidence of an agreement, its scope and its end."""
+    """Evidence of an agreement, its scope and its term.
+
+    Attributes:
+        valid_from: From when on it holds; None: since it was received.
+        valid_until: The moment at which it ends; None: until it is withdrawn.
+        renews_uid: The consent that it takes the place of, if any.
+    """
 
     uid: str
     subject_uid: str
@@ -34,10 +42,14 @@ class Consent:
     received_at: datetime
     evidence_uid: str | None
     withdrawn_at: datetime | None = None
+    valid_from: datetime | None = None
+    renews_uid: str | None = None
 
     def holds_at(self, now: datetime) -> bool:
-        """Whether the consent is neither withdrawn nor ended at `now`."""
+        """Whether the consent has begun, and is neither withdrawn nor ended at `now`."""
         if self.withdrawn_at is not None and self.withdrawn_at <= now:
+            return False
+        if self.valid_from is not None and now < self.valid_from:
             return False
         return self.valid_until is None or now < self.valid_until
 

@@ -91,6 +91,7 @@ class Artifact:
         facts: JSON-able facts that identify nobody (tensor count, sample rate, seconds).
         label: Sealed original name and path, or None.
         fingerprint: Keyed digest of the content, for personal data; None for plain bytes.
+        recorded_at: When a recording was made, where somebody said so; never a file's own time.
         present: False once it was destroyed.
     """
 
@@ -107,6 +108,7 @@ class Artifact:
     fingerprint: str | None
     added_at: datetime
     present: bool = True
+    recorded_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,10 @@ class Voice:
         mute: What it is conditioned on was purged, so it cannot speak.
         own_voice: Whoever registered it said that the voice is their own, so no consent is asked for.
         subject_uids: The people it belongs to.
+        rights: What it may be used for, in the words of whoever answers for it.
+        last_used_at: When it last spoke, was trained further or exported; None if it never was.
+        retired_at: When it was last retired.
+        contract_ends_at: When the contract with its person ends, where there is one.
     """
 
     uid: str
@@ -144,6 +150,10 @@ class Voice:
     own_voice: bool = False
     subject_uids: tuple[str, ...] = ()
     facts: Mapping[str, object] = field(default_factory=dict)
+    rights: str | None = None
+    last_used_at: datetime | None = None
+    retired_at: datetime | None = None
+    contract_ends_at: datetime | None = None
 
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")

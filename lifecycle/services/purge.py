@@ -221,7 +221,7 @@ def _commit(begun: Purge, planned: Preview, *, rooms: Rooms) -> Purge:
             committed = uow.purges.move(begun, PurgeState.COMMITTED, at=now)
             if voice.state is not State.RETIRED:
                 state = moved(planned.request.name, voice.state, Move.RETIRE)
-                uow.voices.update(replace(voice, state=state, changed_at=now))
+                uow.voices.update(replace(voice, state=state, changed_at=now, retired_at=now))
             for subject_uid in voice.subject_uids:
                 uow.subjects.bump_generation(subject_uid)
                 if plan.basis == "withdrawal":

@@ -249,7 +249,7 @@ def evidence_ends(rooms: Rooms) -> dict[str, str | None]:
 
 def _model_until(voice: Voice, rooms: Rooms) -> str | None:
     """Return when the voice's policy ends what it keeps of a retired voice."""
-    retired = voice.changed_at if voice.state is State.RETIRED else rooms.clock()
+    retired = voice.retired_at or voice.changed_at if voice.state is State.RETIRED else rooms.clock()
     try:
         policy = load_policy(voice.policy, own=policy_home(rooms))
         return rfc3339(policy.keep_weights.after(retired))

@@ -47,7 +47,8 @@ def retire(name: str, *, rooms: Rooms, dry_run: bool = False) -> Retired:
         result = Retired(voice=name, before=voice.state.value, dry_run=dry_run)
         if dry_run:
             return result
-        uow.voices.update(replace(voice, state=state, changed_at=rooms.clock()))
+        now = rooms.clock()
+        uow.voices.update(replace(voice, state=state, changed_at=now, retired_at=now))
         uow.trail.append("retire", voice_uid=voice.uid, details={"before": voice.state.value})
         hit("retire.before_commit")
         uow.commit()

@@ -250,6 +250,7 @@ def _keep(
         check_use(voice, "speak", uow=uow, now=rooms.clock())
         check_generation(before, uow=uow)
         subject = voice.subject_uids[0] if voice.subject_uids else None
+        uow.voices.used(voice.uid, at=rooms.clock())
         uow.trail.append(
             "speak",
             voice_uid=voice.uid,

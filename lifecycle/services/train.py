@@ -184,6 +184,7 @@ def _note(name: str, fit: Mapping[str, Any], torch: str, rooms: Rooms) -> None:
         voice = uow.voices.get(name)
         subject = voice.subject_uids[0] if voice.subject_uids else None
         version = uow.voices.current(voice.uid)
+        uow.voices.used(voice.uid, at=rooms.clock())
         uow.trail.append(
             "train",
             voice_uid=voice.uid,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, func, or_, select, update
 
 from lifecycle.domain.digest import Digest
 from lifecycle.domain.errors import IntegrityError, NotFound
@@ -87,6 +87,15 @@ class VoiceQueries:
         """Store a voice's changed fields; its people are added with `add_subject`."""
         self._connection.execute(
             update(t.voices).where(t.voices.c.uid == voice.uid).values(**_changeable(voice))
+        )
+
+    def used(self, voice_uid: str, *, at: datetime) -> None:
+        """Note that a voice spoke, was trained further or left as an export; time never goes back here."""
+        mine, earlier = t.voices.c.uid == voice_uid, t.voices.c.last_used_at < to_text(at)
+        self._connection.execute(
+            update(t.voices)
+            .where(mine, or_(t.voices.c.last_used_at.is_(None), earlier))
+            .values(last_used_at=to_text(at))
         )
 
     def add_subject(self, voice_uid: str, subject_uid: str) -> None:
@@ -194,6 +203,7 @@ class VoiceQueries:
                 facts=dict(artifact.facts),
                 label_sealed=artifact.label,
                 fingerprint=artifact.fingerprint,
+                recorded_at=maybe_text(artifact.recorded_at),
                 added_at=to_text(artifact.added_at),
                 present=artifact.present,
             )
@@ -302,6 +312,10 @@ def _changeable(voice: Voice) -> dict[str, object]:
         "own_voice": voice.own_voice,
         "facts": dict(voice.facts),
         "changed_at": to_text(voice.changed_at),
+        "rights": voice.rights,
+        "last_used_at": maybe_text(voice.last_used_at),
+        "retired_at": maybe_text(voice.retired_at),
+        "contract_ends_at": maybe_text(voice.contract_ends_at),
     }
 
 
@@ -320,6 +334,10 @@ def _voice(row: Row[Any], subject_uids: tuple[str, ...]) -> Voice:
         own_voice=row.own_voice,
         subject_uids=subject_uids,
         facts=row.facts,
+        rights=row.rights,
+        last_used_at=maybe_time(row.last_used_at),
+        retired_at=maybe_time(row.retired_at),
+        contract_ends_at=maybe_time(row.contract_ends_at),
     )
 
 
@@ -348,4 +366,5 @@ def _artifact(row: Row[Any]) -> Artifact:
         fingerprint=row.fingerprint,
         added_at=from_text(row.added_at),
         present=row.present,
+        recorded_at=maybe_time(row.recorded_at),
     )
