@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import IO
 
 from lifecycle.domain.errors import VlmError
+from lifecycle.render.language import told, word
 
 # Codes at which the command did its work; `ok` in JSON says so.
 _DONE = frozenset({0, 9, 10, 11, 12, 13, 14})
@@ -69,10 +70,18 @@ def width(text: str) -> int:
     return plain
 
 
-def columns(rows: Sequence[Sequence[str]], *, gap: int = 2) -> list[str]:
-    """Return rows as lines with aligned columns; the last column is not padded."""
+def columns(rows: Sequence[Sequence[str]], *, gap: int = 2, titled: bool = False) -> list[str]:
+    """Return rows as lines with aligned columns; the last column is not padded.
+
+    Args:
+        rows: Cells; sentences in them are told in the user's language before anything is measured.
+        gap: Blanks between columns.
+        titled: The first row holds titles, so its single words are translated too.
+    """
     if not rows:
         return []
+    titles = [[word(cell) for cell in rows[0]]] if titled else []
+    rows = [*titles, *([told(cell) for cell in row] for row in rows[len(titles) :])]
     n_columns = max(len(row) for row in rows)
     widths = [max((width(row[i]) for row in rows if i < len(row)), default=0) for i in range(n_columns)]
     lines = []
@@ -85,13 +94,13 @@ def columns(rows: Sequence[Sequence[str]], *, gap: int = 2) -> list[str]:
 def print_lines(lines: Iterable[str]) -> None:
     """Write result lines to standard output."""
     for line in lines:
-        sys.stdout.write(printable(line) + "\n")
+        sys.stdout.write(printable(told(line)) + "\n")
     sys.stdout.flush()
 
 
 def say(line: str) -> None:
     """Write one line that is not a result to standard error."""
-    sys.stderr.write(printable(line) + "\n")
+    sys.stderr.write(printable(told(line)) + "\n")
     sys.stderr.flush()
 
 
@@ -112,9 +121,9 @@ def print_error(error: VlmError, *, as_json: bool, extra: Mapping[str, object] |
         print_json(body, exit_code=error.exit_code)
         return
     prefix = styled("vlm:", "bad", stream=sys.stderr)
-    say(f"{prefix} {error.message}")
+    say(f"{prefix} {told(error.message)}")
     if error.hint:
-        say(f"     {error.hint}")
+        say(f"     {told(error.hint)}")
 
 
 def megabytes(size_bytes: float) -> str:

@@ -6,6 +6,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 
+from lifecycle.render.language import told
 from lifecycle.render.output import duration, megabytes, say, styled
 
 _REDRAW_S = 0.1
@@ -43,7 +44,7 @@ class TerminalStep:
         if self.drawn:
             sys.stderr.write("\r\x1b[2K")
         if line and not self.quiet:
-            say(f"{styled(self.name.ljust(_NAME), 'dim', stream=sys.stderr)}{line}")
+            say(f"{styled(self.name.ljust(_NAME), 'dim', stream=sys.stderr)}{told(line)}")
 
     def _line(self, elapsed_s: float) -> str:
         shown = self.name.ljust(_NAME)
@@ -54,7 +55,7 @@ class TerminalStep:
         left = elapsed_s / share - elapsed_s if share > 0 else 0.0
         rate = f" {megabytes(self.amount / elapsed_s)}/s" if self.unit == "bytes" and elapsed_s > 0 else ""
         bar = "█" * full + "░" * (_BAR - full)
-        return f"{shown}{bar} {share:4.0%} {self.note}{rate}  {duration(left)} left"
+        return f"{shown}{bar} {share:4.0%} {self.note}{rate}  {told(f'{duration(left)} left')}"
 
     def _amount(self, amount: float) -> str:
         if self.unit == "bytes":
