@@ -155,6 +155,7 @@ holds = Table(
     Column("subject_id", ForeignKey("subjects.id"), nullable=True, index=True),
     Column("reason_sealed", LargeBinary, nullable=False),
     Column("placed_at", String(32), nullable=False),
+    Column("review_on", String(10)),
     Column("released_at", String(32)),
 )
 
@@ -293,12 +294,29 @@ cases = Table(
     _id(),
     _uid(),
     Column("subject_id", ForeignKey("subjects.id"), nullable=False, index=True),
+    Column("voice_id", ForeignKey("voices.id"), nullable=True, index=True),
     Column("kind", String(16), nullable=False),
     Column("received_on", String(10), nullable=False),
     Column("due_on", String(10), nullable=False, index=True),
     Column("opened_at", String(32), nullable=False),
-    Column("closed_at", String(32)),
+    Column("closed_at", String(32), index=True),
+    Column("outcome", String(16)),
     Column("request_sealed", LargeBinary),
+)
+
+papers = Table(
+    "papers",
+    metadata,
+    _id(),
+    _uid(),
+    Column("subject_id", ForeignKey("subjects.id"), nullable=False, index=True),
+    Column("digest", String(80), nullable=False),
+    Column("size_bytes", BigInteger().with_variant(Integer, "sqlite"), nullable=False),
+    Column("key_id", String(32), nullable=False),
+    Column("label_sealed", LargeBinary),
+    Column("fingerprint", String(80)),
+    Column("added_at", String(32), nullable=False),
+    Column("present", Boolean, nullable=False, default=True),
 )
 
 notices = Table(

@@ -14,6 +14,7 @@ NEW_TABLES = (
     "registry_facts",
     "uses",
     "cases",
+    "papers",
     "notices",
     "plans",
     "findings",
@@ -31,6 +32,7 @@ NEW_COLUMNS: dict[str, tuple[tuple[str, sa.types.TypeEngine[Any]], ...]] = {
     "subjects": (("contact_sealed", sa.LargeBinary()),),
     "artifacts": (("recorded_at", sa.String(32)),),
     "consents": (("valid_from", sa.String(32)), ("renews_uid", sa.String(32))),
+    "holds": (("review_on", sa.String(10)),),
     "jobs": (("machine", sa.String(64)),),
 }
 NEW_INDEXES = (("voices", "owner"), ("voices", "policy"))
@@ -106,14 +108,28 @@ def _promises() -> None:
     _head(
         "cases",
         _of("cases", "subject"),
+        _of("cases", "voice", always=False),
         sa.Column("kind", sa.String(16), nullable=False),
         sa.Column("received_on", sa.String(10), nullable=False),
         sa.Column("due_on", sa.String(10), nullable=False),
         _time("opened_at", always=True),
         _time("closed_at"),
+        sa.Column("outcome", sa.String(16), nullable=True),
         sa.Column("request_sealed", sa.LargeBinary()),
     )
-    _index("cases", "subject_id", "due_on")
+    _index("cases", "subject_id", "voice_id", "due_on", "closed_at")
+    _head(
+        "papers",
+        _of("papers", "subject"),
+        sa.Column("digest", sa.String(80), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("key_id", sa.String(32), nullable=False),
+        sa.Column("label_sealed", sa.LargeBinary(), nullable=True),
+        sa.Column("fingerprint", sa.String(80), nullable=True),
+        _time("added_at", always=True),
+        sa.Column("present", sa.Boolean(), nullable=False),
+    )
+    _index("papers", "subject_id")
     _head(
         "notices",
         _of("notices", "voice"),
