@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from lifecycle.services.hold import HoldResult
     from lifecycle.services.inspect import InspectReport
     from lifecycle.services.prepare import Prepared
+    from lifecycle.services.purge_preview import Preview
+    from lifecycle.services.purge_result import Purged
     from lifecycle.services.register_request import Reference, Registered
+    from lifecycle.services.retire import Retired
     from lifecycle.services.shelf import ListedVoice, ShownVoice
     from lifecycle.services.speak import Spoken
     from lifecycle.services.spec import Spec
@@ -215,6 +218,60 @@ class Lifecycle:
         from lifecycle.services.states import deprecate
 
         return deprecate(name, rooms=self._rooms)
+
+    def retire(self, name: str) -> Retired:
+        """End a voice's service; nothing is deleted."""
+        from lifecycle.services.retire import retire
+
+        return retire(name, rooms=self._rooms)
+
+    def plan_purge(self, name: str, *, erase: bool = False, **more: Any) -> Preview:
+        """Say what purging a voice's recordings, or erasing all of it, would destroy and keep; nothing is changed.
+
+        Args:
+            more: `originals`, `request`, `basis`, as `PurgeRequest` names them.
+        """
+        from lifecycle.erasure.plan import PurgeVerb
+        from lifecycle.services.purge import PurgeRequest, preview
+
+        verb = PurgeVerb.ERASE if erase else PurgeVerb.PURGE_AUDIO
+        return preview(PurgeRequest(name, verb, **more), rooms=self._rooms)
+
+    def purge_audio(self, name: str, *, confirm: str, **more: Any) -> Purged | None:
+        """Destroy a voice's recordings and what was made from them, for good, and retire it.
+
+        Args:
+            confirm: The voice's name once more, as a person would have to type it.
+            more: As `plan_purge`.
+
+        Returns:
+            What was destroyed, kept and not reached, with its signed receipt; None where nothing was left.
+
+        Raises:
+            Refused: `confirm` is another name, or a hold, a use or the state forbids it; nothing was changed.
+        """
+        return self._purge(name, confirm, erase=False, **more)
+
+    def erase(self, name: str, *, confirm: str, **more: Any) -> Purged | None:
+        """Destroy a retired voice with its model and its name; as `purge_audio` otherwise."""
+        return self._purge(name, confirm, erase=True, **more)
+
+    def _purge(self, name: str, confirm: str, *, erase: bool, **more: Any) -> Purged | None:
+        from lifecycle.domain.errors import Refused
+        from lifecycle.domain.voices import State
+        from lifecycle.services.purge import purge, resume_open
+
+        if confirm != name:
+            raise Refused(f'confirm is "{confirm}", but the voice is "{name}"; nothing was changed')
+        resumed = resume_open(name, rooms=self._rooms)
+        if resumed is not None:
+            return resumed
+        planned = self.plan_purge(name, erase=erase, **more)
+        if planned.plan.empty:
+            if planned.voice.state is not State.RETIRED:
+                self.retire(name)
+            return None
+        return purge(planned, rooms=self._rooms)
 
     def restore(self, name: str) -> Moved:
         """Bring a voice back into service; its consent must hold."""
