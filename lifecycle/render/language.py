@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-import tomllib
-
 CATALOGUES = Path(__file__).parent / "catalogues"
 _PLACE = re.compile(r"\{(\d+)\}")
 # Segments of a line that stand apart: columns, and the command at the right of a sentence.
@@ -45,6 +43,11 @@ class Catalogue:
     def __init__(self, entries: Mapping[str, str]) -> None:
         self._exact = {key: value for key, value in entries.items() if not _PLACE.search(key)}
         self._entries = {key: value for key, value in entries.items() if _PLACE.search(key)}
+
+    @property
+    def sentences(self) -> set[str]:
+        """The English side of every entry."""
+        return {*self._exact, *self._entries}
 
     def told(self, text: str) -> str:
         """Return a line, or a cell of a table, in this language.
@@ -114,6 +117,8 @@ def _file(language: str) -> Path | None:
 @lru_cache(maxsize=8)
 def catalogue(language: str) -> Catalogue:
     """Return the catalogue of a language; an empty one where there is none."""
+    import tomllib
+
     path = _file(language)
     return Catalogue({} if path is None else tomllib.loads(path.read_text(encoding="utf-8")))
 
