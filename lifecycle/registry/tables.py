@@ -376,6 +376,7 @@ backups = Table(
     Column("kind", String(16), nullable=False),
     Column("place_sealed", LargeBinary, nullable=False),
     Column("trail_size", Integer, nullable=False),
+    Column("epoch", Integer, nullable=False),
     Column("made_at", String(32), nullable=False),
     Column("checked_at", String(32)),
 )

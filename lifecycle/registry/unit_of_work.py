@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from lifecycle.domain.errors import VlmError
 from lifecycle.registry.outbox import Outbox
+from lifecycle.registry.queries.backups import BackupQueries
 from lifecycle.registry.queries.jobs import JobQueries
 from lifecycle.registry.queries.purges import PurgeQueries
 from lifecycle.registry.queries.risks import RiskQueries
@@ -61,6 +62,11 @@ class UnitOfWork:
     def subjects(self) -> SubjectQueries:
         """People, consents, holds."""
         return SubjectQueries(self._connection)
+
+    @cached_property
+    def backups(self) -> BackupQueries:
+        """Second copies that were made."""
+        return BackupQueries(self._connection)
 
     @cached_property
     def jobs(self) -> JobQueries:

@@ -178,6 +178,7 @@ def _memory() -> None:
         sa.Column("kind", sa.String(16), nullable=False),
         sa.Column("place_sealed", sa.LargeBinary(), nullable=False),
         sa.Column("trail_size", sa.Integer(), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
         _time("made_at", always=True),
         _time("checked_at"),
     )
