@@ -10,69 +10,26 @@ from typing import TYPE_CHECKING
 from lifecycle.bootstrap import Rooms
 from lifecycle.domain.digest import Digest
 from lifecycle.domain.errors import UsageError
+from lifecycle.domain.filters import ALL, GROUPS, VoiceFilter
 from lifecycle.domain.policies import Policy
 from lifecycle.domain.risks import Severity
 from lifecycle.domain.verdicts import Row
 from lifecycle.domain.voices import Artifact, Role, State, Voice
 from lifecycle.registry.queries.risks import AcceptedRow
+from lifecycle.services.audit_report import AuditReport, Scrub, Scrubbed
 from lifecycle.services.guard import holding
 from lifecycle.services.policy import load_policies, policy_home
 from lifecycle.verification.plan import Way, loader_of, subject_of
-from lifecycle.watch.report import FAIL_ON, Finding, Group, exit_code, grouped, weigh
+from lifecycle.watch.report import FAIL_ON, Finding, Tally, exit_code, weigh
 from lifecycle.watch.rules import RISKS, find_risks
 from lifecycle.watch.snapshot import Accepted, Damage, Snapshot, VoiceFacts
+
+__all__ = ["AcceptedRisk", "AuditReport", "Scrub", "Scrubbed", "accept", "audit", "mark_notified"]
 
 if TYPE_CHECKING:
     from lifecycle.registry.unit_of_work import UnitOfWork
 
 _HELD = frozenset({Role.AUDIO, Role.REFERENCE})
-
-
-@dataclass(frozen=True, slots=True)
-class AuditReport:
-    """What an audit found; `listed` leaves out what is accepted, and with `only_new` what was known."""
-
-    findings: tuple[Finding, ...]
-    listed: tuple[Finding, ...]
-    voices: int
-    seconds: float
-    code: int
-    accepted_until: datetime | None
-    quiet: bool
-
-    @property
-    def groups(self) -> list[Group]:
-        """The findings by cause, for people."""
-        return grouped(self.listed)
-
-    def count(self, severity: Severity) -> int:
-        """Return how many listed findings have a severity."""
-        return sum(finding.risk.severity is severity for finding in self.listed)
-
-    @property
-    def accepted(self) -> int:
-        """How many findings somebody accepted."""
-        return sum(finding.accepted for finding in self.findings)
-
-    def to_json(self) -> Mapping[str, object]:
-        """Return the report for programs."""
-        return {
-            "risks": [
-                {
-                    "voice": finding.risk.voice or None,
-                    "risk": finding.risk.risk,
-                    "severity": finding.risk.severity.value,
-                    "message": finding.risk.message,
-                    "next": finding.risk.next,
-                    "new": finding.new,
-                }
-                for finding in self.listed
-            ],
-            "counts": {severity.value: self.count(severity) for severity in Severity},
-            "accepted": self.accepted,
-            "voices": self.voices,
-            "seconds": round(self.seconds, 2),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,23 +56,34 @@ def audit(
     fail_on: str = "warning",
     only_new: bool = False,
     scheduled: bool = False,
+    filter: VoiceFilter = ALL,  # noqa: A002 - what it is called everywhere
+    group_by: str | None = None,
+    scrub: Scrub | str = Scrub.ALL,
 ) -> AuditReport:
-    """Hash every stored file again, apply every rule, and put the report on the trail.
+    """Hash stored files again, apply every rule, and put the numbers on the trail.
 
     Args:
         commands: Every command that exists; a risk whose cure is none of them is not reported.
         fail_on: "critical", "warning" or "never": from which severity on the exit code is 10 or 11.
-        only_new: List only what the previous audit did not find.
+        only_new: List only what no audit found before.
         scheduled: Like `only_new`, and say nothing where nothing is new.
+        filter: Look at these voices only.
+        group_by: One of `lifecycle.domain.filters.GROUPS`: count by that as well.
+        scrub: "all" reads every stored file again, "due" those whose turn it is, "none" none.
 
     Raises:
-        UsageError: `fail_on` is another word.
+        UsageError: `fail_on`, `group_by` or `scrub` is another word.
     """
     if fail_on not in FAIL_ON:
         raise UsageError(f'--fail-on is "{fail_on}"; it can be {", ".join(FAIL_ON)}', hint="vlm audit --help")
+    if group_by is not None and group_by not in GROUPS:
+        raise UsageError(
+            f'"{group_by}" is nothing to group by; {", ".join(GROUPS)} are', hint="vlm audit --help"
+        )
     begun = rooms.clock()
     with rooms.registry.read() as uow:
         voices = uow.voices.all(states=(State.ACTIVE, State.DEPRECATED, State.RETIRED))
+        voices = [voice for voice in voices if filter.matches(voice)]
         artifacts = {voice.uid: uow.voices.artifacts(voice.uid) for voice in voices}
         damaged = _damaged([a for mine in artifacts.values() for a in mine], rooms)
         snapshot = _snapshot(voices, artifacts, damaged, uow=uow, rooms=rooms, commands=commands)
@@ -127,12 +95,38 @@ def audit(
     return AuditReport(
         findings=findings,
         listed=listed,
+        tallies=_tallies(findings, listed),
         voices=len(voices),
         seconds=(rooms.clock() - begun).total_seconds(),
+        at=begun,
         code=exit_code(listed, fail_on=fail_on),
         accepted_until=min((a.until for a in snapshot.accepted), default=None),
         quiet=scheduled and not any(f.risk.severity is not Severity.NOTICE for f in listed),
+        scrubbed=Scrubbed(Scrub(scrub)),
+        filter=filter,
+        group_by=group_by,
     )
+
+
+def _tallies(findings: Sequence[Finding], listed: Sequence[Finding]) -> tuple[Tally, ...]:
+    tallies: dict[tuple[str, Severity], Tally] = {}
+    for f in findings:
+        key = (f.risk.risk, f.risk.severity)
+        old = tallies.get(key, Tally(*key, found=0, accepted=0, new=0, reported=0))
+        tallies[key] = replace(
+            old,
+            found=old.found + 1,
+            accepted=old.accepted + f.accepted,
+            new=old.new + (f.new and not f.accepted),
+            reported=old.reported + (f in listed),
+            message=f.risk.message,
+            next=f.risk.next,
+        )
+    return tuple(tallies.values())
+
+
+def mark_notified(findings: Sequence[Finding], *, rooms: Rooms) -> None:
+    """Note that somebody was told of findings, so that no later audit calls them untold."""
 
 
 def accept(
