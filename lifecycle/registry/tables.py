@@ -328,10 +328,11 @@ notices = Table(
     Column("policy", String(64), nullable=False),
     Column("rule", String(64), nullable=False),
     Column("item", String(32), nullable=False),
+    Column("stage", String(24), nullable=False),
     Column("due_at", String(32), nullable=False),
     Column("noticed_at", String(32), nullable=False),
     Column("delivered_at", String(32)),
-    Index("uq_notices_item_rule_due", "item", "rule", "due_at", unique=True),
+    Index("uq_notices_item_rule_stage_due", "item", "rule", "stage", "due_at", unique=True),
 )
 
 plans = Table(

@@ -136,11 +136,14 @@ def _promises() -> None:
         sa.Column("policy", sa.String(64), nullable=False),
         sa.Column("rule", sa.String(64), nullable=False),
         sa.Column("item", sa.String(32), nullable=False),
+        sa.Column("stage", sa.String(24), nullable=False),
         _time("due_at", always=True),
         _time("noticed_at", always=True),
         _time("delivered_at"),
     )
-    op.create_index("uq_notices_item_rule_due", "notices", ["item", "rule", "due_at"], unique=True)
+    op.create_index(
+        "uq_notices_item_rule_stage_due", "notices", ["item", "rule", "stage", "due_at"], unique=True
+    )
     _index("notices", "voice_id")
 
 
