@@ -51,7 +51,17 @@ def main() -> None:
     """Run the program; every error leaves with its own exit code and never with a traceback."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    _speak_the_users_language()
     sys.exit(_run())
+
+
+def _speak_the_users_language() -> None:
+    """Translate help where the locale asks for a language; a locale of English costs no import."""
+    locale = next((os.environ[n] for n in ("LC_ALL", "LC_MESSAGES", "LANG") if os.environ.get(n)), "C")
+    if not locale.startswith(("C", "POSIX", "en")) or os.environ.get("LANGUAGE"):
+        from lifecycle.cli.help import speak_the_users_language
+
+        speak_the_users_language()
 
 
 def _run() -> int:
