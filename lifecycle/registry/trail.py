@@ -71,6 +71,8 @@ class Trail:
         self._sealer = sealer
         self._clock = clock
         self._random_bytes = random_bytes
+        # The last event of this unit of work, by which a commit whose answer was lost is found again.
+        self.appended: str | None = None
 
     def append(
         self,
@@ -104,6 +106,7 @@ class Trail:
         hashed = leaf_hash(leaf).hex()
         event = Event(sequence, uid, from_text(at), verb, named, digest, hashed, chained(before, hashed))
         self._insert(event, leaf, at, voice_uid, subject_uid)
+        self.appended = uid
         if told:
             plain = salt + canonical_json(told)
             self._connection.execute(

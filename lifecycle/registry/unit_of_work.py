@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from lifecycle.domain.errors import VlmError
 from lifecycle.registry.outbox import Outbox
 from lifecycle.registry.queries.backups import BackupQueries
+from lifecycle.registry.queries.cases import CaseQueries
 from lifecycle.registry.queries.jobs import JobQueries
 from lifecycle.registry.queries.purges import PurgeQueries
 from lifecycle.registry.queries.risks import RiskQueries
@@ -24,27 +25,30 @@ class UnitOfWork:
     """What a service may ask and change, in one transaction.
 
     A registry makes it: `with registry.write() as uow: ...; uow.commit()`.
+
+    Args:
+        keep: Commits a writer's transaction; None for a reader.
     """
 
     def __init__(
         self,
         connection: Connection,
+        keep: Callable[..., None] | None = None,
         *,
-        writes: bool,
         sealer: TextSealer | None,
         clock: Callable[[], datetime],
         random_bytes: Callable[[int], bytes],
     ) -> None:
         self._connection = connection
-        self._writes = writes
+        self._keep = keep
         self._open = True
         self.trail = Trail(connection, sealer=sealer, clock=clock, random_bytes=random_bytes)
 
     def commit(self) -> None:
         """Keep everything, durably; the unit of work ends here."""
-        if not self._writes or not self._open:
+        if self._keep is None or not self._open:
             raise VlmError("this is a bug in vlm, please report it: a unit of work was committed out of turn")
-        self._connection.commit()
+        self._keep(self._connection, event_uid=self.trail.appended)
         self._open = False
 
     def close(self) -> None:
@@ -67,6 +71,11 @@ class UnitOfWork:
     def backups(self) -> BackupQueries:
         """Second copies that were made."""
         return BackupQueries(self._connection)
+
+    @cached_property
+    def cases(self) -> CaseQueries:
+        """Requests of people that must be answered by a day."""
+        return CaseQueries(self._connection)
 
     @cached_property
     def jobs(self) -> JobQueries:

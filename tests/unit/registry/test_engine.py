@@ -15,14 +15,15 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
 from lifecycle.domain.errors import Busy, IntegrityError, NotFound, Refused, Unavailable
-from lifecycle.registry.engine import Registry, connect
+from lifecycle.registry.engine import Registry
 from lifecycle.registry.migrate import HEAD, bring_up, migration_config, migration_folder
+from lifecycle.registry.sqlite import SqliteDatabase
 from lifecycle.registry.tables import metadata
 from tests.unit.registry.sealers import XorSealer
 
 
 def test_every_connection_answers_the_settings_that_erasure_relies_on(registry: Registry) -> None:
-    connection = connect(registry.path)
+    connection = SqliteDatabase(registry.path).connect()
 
     told = {
         name: connection.execute(f"PRAGMA {name}").fetchone()[0]
@@ -77,7 +78,7 @@ def test_a_downgrade_works_on_a_registry_with_data(registry: Registry) -> None:
         uow.commit()
     registry.close()
 
-    bring_up(registry.path, connect=lambda: connect(registry.path), target="base")
+    bring_up(registry.database, target="base")
 
     tables = sqlite3.connect(registry.path).execute("SELECT name FROM sqlite_master WHERE type = 'table'")
     assert {row[0] for row in tables} <= {"alembic_version"}
