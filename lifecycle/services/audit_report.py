@@ -104,11 +104,7 @@ class AuditReport:
             "at": stamp(self.at),
             "risks": [finding_json(finding) for finding in self.listed],
             "counts": {severity.value: self.count(severity) for severity in Severity},
-            "not_listed": {
-                f"{tally.risk}/{tally.severity.value}": tally.not_listed
-                for tally in self.tallies
-                if tally.not_listed
-            },
+            "by_risk": [tally.to_json() for tally in self.tallies],
             "accepted": self.accepted,
             "groups": [section.to_json() for section in self.sections],
             "scrubbed": self.scrubbed.to_json(),

@@ -62,6 +62,18 @@ class Tally:
     message: str = ""
     next: str = ""
 
+    def to_json(self) -> dict[str, object]:
+        """Return the numbers for programs."""
+        return {
+            "risk": self.risk,
+            "severity": self.severity.value,
+            "found": self.found,
+            "accepted": self.accepted,
+            "new": self.new,
+            "reported": self.reported,
+            "not_listed": self.not_listed,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Section:
