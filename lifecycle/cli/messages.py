@@ -21,6 +21,28 @@ from lifecycle.render.language import catalogue
 
 PACKAGE = Path(__file__).resolve().parents[1]
 _ERRORS = frozenset(name for name, value in vars(errors).items() if isinstance(value, type))
+# What the library of the command line says itself.
+LIBRARY = frozenset(
+    {
+        "Usage:",
+        "Options",
+        "Commands",
+        "Arguments",
+        "required",
+        "default",
+        "Show this message and exit.",
+        "Install completion for the current shell.",
+        "Show completion for the current shell, to copy it or customize the installation.",
+        "Missing argument '{0}'",
+        "Missing option '{0}'",
+        "No such command '{0}'",
+        "No such option: {0}",
+        "No such option: {0} (Possible options: {1})",
+        "Invalid value for '{0}': {1}",
+        "Got unexpected extra argument ({0})",
+        "Option '{0}' requires an argument",
+    }
+)
 # Two words at least, or it is a name, an option or a word of a format.
 _SPOKEN = re.compile(r"[A-Za-z]{2,}[^\n]* [^\n]*[A-Za-z]{2,}")
 _COMMAND = re.compile(r"(?:vlm|uv|pip|apt|docker|sudo) [a-z]")
@@ -77,7 +99,7 @@ def all_sentences() -> set[str]:
 def missing(language: str) -> list[str]:
     """Return the sentences that a language's catalogue lacks: errors and help first."""
     have = catalogue(language).sentences
-    first = sorted((error_sentences() | help_sentences()) - have)
+    first = sorted((error_sentences() | help_sentences() | LIBRARY) - have)
     return [*first, *sorted(all_sentences() - have - set(first))]
 
 

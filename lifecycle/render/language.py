@@ -41,13 +41,13 @@ class Catalogue:
     """
 
     def __init__(self, entries: Mapping[str, str]) -> None:
+        self.entries = dict(entries)
         self._exact = {key: value for key, value in entries.items() if not _PLACE.search(key)}
-        self._entries = {key: value for key, value in entries.items() if _PLACE.search(key)}
 
     @property
     def sentences(self) -> set[str]:
         """The English side of every entry."""
-        return {*self._exact, *self._entries}
+        return set(self.entries)
 
     def told(self, text: str) -> str:
         """Return a line, or a cell of a table, in this language.
@@ -77,7 +77,7 @@ class Catalogue:
     @cached_property
     def _patterns(self) -> list[_Pattern]:
         """The sentences with places, those that say most themselves first."""
-        made = [_pattern(key, value) for key, value in self._entries.items()]
+        made = [_pattern(key, value) for key, value in self.entries.items() if _PLACE.search(key)]
         return sorted(made, key=lambda pattern: -len(_PLACE.sub("", pattern.matcher.pattern)))
 
 
