@@ -228,7 +228,7 @@ def _refusal(voice: Voice, material: Material, uow: UnitOfWork, rooms: Rooms) ->
         reason = "conditioning was purged" if voice.mute else "it has no speaker file"
         return Outcome(Verdict.NOT_CHECKED, reason, next=cure)
     try:
-        check_use(voice, "be verified", uow=uow, now=rooms.clock())
+        check_use(voice, "verify", uow=uow, now=rooms.clock())
     except Refused as error:
         return Outcome(Verdict.NOT_CHECKED, error.message, next=error.hint)
     return None

@@ -60,7 +60,7 @@ def record(name: str, *, torch: str | None = None, rooms: Rooms, dry_run: bool =
     """
     with rooms.registry.read() as uow:
         voice = uow.voices.get(name)
-        check_use(voice, "record a golden", uow=uow, now=rooms.clock())
+        check_use(voice, "golden", uow=uow, now=rooms.clock())
         material, before = material_of(voice, uow), generations(voice, uow=uow)
     _must_speak(material)
     spec = torch or rooms.settings.default_torch
@@ -191,7 +191,7 @@ def _keep(
     try:
         with rooms.registry.write() as uow:
             voice = uow.voices.get(material.voice.name)
-            check_use(voice, "record a golden", uow=uow, now=rooms.clock())
+            check_use(voice, "golden", uow=uow, now=rooms.clock())
             check_generation(before, uow=uow)
             _must_speak(material_of(voice, uow))
             uow.voices.add_artifact(voice.uid, artifact)

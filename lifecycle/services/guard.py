@@ -8,74 +8,142 @@ from typing import TYPE_CHECKING
 
 from lifecycle.domain.errors import Held, Mute, Refused
 from lifecycle.domain.states import SPEAKS
-from lifecycle.domain.subjects import Consent
+from lifecycle.domain.subjects import USES, Consent, Use, covers, holding
 from lifecycle.domain.voices import State, Voice
 
 if TYPE_CHECKING:
     from lifecycle.registry.unit_of_work import UnitOfWork
 
+__all__ = [
+    "check_arrival",
+    "check_generation",
+    "check_use",
+    "generations",
+    "holding",
+    "may",
+    "refusal",
+    "refuse_held",
+    "refuse_while_purged",
+]
 
-def check_use(voice: Voice, verb: str, *, uow: UnitOfWork, now: datetime) -> None:
-    """Let a use of a voice through: speak, train, record a golden, export.
 
-    A use needs a living voice, no open purge, and, where the voice belongs to a person who is not the caller, a
-    consent that holds and is newer than any withdrawal or expiry.
+def refusal(voice: Voice, verb: str, *, uow: UnitOfWork, now: datetime) -> Refused | None:
+    """Decide whether a voice may be used; return why not, ready to be raised, or None.
+
+    A use needs a living voice, no open purge, no open case of its people, and, where the voice belongs to a person
+    who is not the caller, a consent that covers this use, holds, and is newer than any withdrawal or expiry.
 
     Args:
-        verb: What is to be done, for the sentence.
+        verb: A word of `lifecycle.domain.subjects.USES`; what is not named there is refused.
+    """
+    use = USES.get(verb)
+    if use is None:
+        return Refused(f'"{verb}" is no use of a voice that the guard knows, so it is refused')
+    found = _purged(voice, uow=uow)
+    if found is None and use.living and voice.state not in SPEAKS:
+        cure = f"vlm restore {voice.name}" if voice.state is State.RETIRED else f"vlm show {voice.name}"
+        found = Refused(f'"{voice.name}" is {voice.state}, so it cannot {use.words}', hint=cure)
+    found = found or _case(voice, use, uow=uow) or _consent(voice, use, uow=uow, now=now)
+    if found is None and use.speaks and voice.mute:
+        return Mute(
+            f'"{voice.name}" is mute: what it is conditioned on was purged',
+            hint=f"vlm register {voice.name} --embedding FILE",
+        )
+    return found
+
+
+def may(voice: Voice, verb: str, *, uow: UnitOfWork, now: datetime) -> bool:
+    """Whether a voice may be used now; see `refusal`."""
+    return refusal(voice, verb, uow=uow, now=now) is None
+
+
+def check_use(voice: Voice, verb: str, *, uow: UnitOfWork, now: datetime) -> None:
+    """Let a use of a voice through; see `refusal`.
 
     Raises:
         Refused: It may not be used now; nothing was done.
         Mute: It is to speak and what it is conditioned on was purged.
     """
-    refuse_while_purged(voice, uow=uow)
-    if voice.state not in SPEAKS:
-        cure = f"vlm restore {voice.name}" if voice.state is State.RETIRED else f"vlm show {voice.name}"
-        raise Refused(f'"{voice.name}" is {voice.state}, so it cannot {verb}', hint=cure)
-    check_consent(voice, verb, uow=uow, now=now)
-    if verb == "speak" and voice.mute:
-        raise Mute(
-            f'"{voice.name}" is mute: what it is conditioned on was purged',
-            hint=f"vlm register {voice.name} --embedding FILE",
+    found = refusal(voice, verb, uow=uow, now=now)
+    if found is not None:
+        raise found
+
+
+def _case(voice: Voice, use: Use, *, uow: UnitOfWork) -> Refused | None:
+    """An open case of a person stops everything that is done with their voices, whatever was agreed to before."""
+    for row in uow.cases.open_over(voice.subject_uids, voice.uid):
+        return Refused(
+            f'"{voice.name}" cannot {use.words}: subject {row.pseudonym} withdrew their consent, and the case is open',
+            hint=f"vlm subject case show {row.case.uid[:12]}",
         )
+    return None
 
 
-def check_consent(voice: Voice, verb: str, *, uow: UnitOfWork, now: datetime) -> None:
-    """Require a consent that holds, where the voice belongs to a person who is not the caller.
-
-    Raises:
-        Refused: There is none, or only ones that ended or were withdrawn.
-    """
+def _consent(voice: Voice, use: Use, *, uow: UnitOfWork, now: datetime) -> Refused | None:
+    """Require a consent that holds, where the voice belongs to a person who is not the caller."""
     if voice.own_voice:
-        return
+        return None
     for subject_uid in voice.subject_uids:
         given = uow.subjects.consents(subject_uid, voice_uid=voice.uid)
-        if holding(given, now):
+        if holding(given, now, use.scope):
             continue
         subject = uow.subjects.by_uid(subject_uid)
         who = "its subject" if subject is None else f"subject {subject.pseudonym}"
-        why = "no consent of" if not given else _ended(given, now)
-        raise Refused(
-            f'"{voice.name}" cannot {verb}: {why} {who} holds today',
+        others = holding(given, now)
+        if others and subject is not None:
+            agreed = "; they agreed to " + ", ".join(sorted({c.scope for c in others}))
+            return Refused(
+                f'"{voice.name}" cannot {use.words}: no consent of {who} covers "{use.scope}" today{agreed}',
+                hint=f"vlm subject consent {subject.pseudonym} --evidence FILE --scope {use.scope}",
+            )
+        why = _ended(given, now, use.scope) if given else "no consent of"
+        return Refused(
+            f'"{voice.name}" cannot {use.words}: {why} {who} holds today',
             hint=f"vlm register {voice.name} --consent FILE --consent-until DATE",
         )
+    return None
 
 
-def holding(given: Sequence[Consent], now: datetime) -> list[Consent]:
-    """Return the consents that count: those that hold and came after the last withdrawal.
-
-    A consent that ended by itself never speaks again; a newer one is needed for that.
-    """
-    gone = [c.withdrawn_at for c in given if c.withdrawn_at is not None and c.withdrawn_at <= now]
-    last = max(gone, default=None)
-    return [c for c in given if c.holds_at(now) and (last is None or c.received_at > last)]
-
-
-def _ended(given: Sequence[Consent], now: datetime) -> str:
+def _ended(given: Sequence[Consent], now: datetime, word: str | None) -> str:
     if any(c.withdrawn_at is not None and c.withdrawn_at <= now for c in given):
         return "consent was withdrawn, and no newer one of"
-    ends = [c.valid_until for c in given if c.valid_until is not None]
-    return f"consent ended {max(ends).date()}, and no newer one of" if ends else "no consent of"
+    ends = [c.valid_until for c in given if c.valid_until is not None and covers(c.scope, word)]
+    past = [end for end in ends if end <= now]
+    return f"consent ended {max(past).date()}, and no newer one of" if past else "no consent of"
+
+
+def check_arrival(
+    subject_uid: str | None, voice_uid: str | None, *, renewed: bool, uow: UnitOfWork, now: datetime
+) -> None:
+    """Let things of a person come in: a withdrawal stops them until a newer consent arrives, with them or before.
+
+    Args:
+        subject_uid: Whose things they are, if a person's.
+        voice_uid: The voice that they are for; None for one that does not exist yet.
+        renewed: Whether a consent comes with them.
+
+    Raises:
+        Refused: The person withdrew; nothing was stored.
+    """
+    if subject_uid is None:
+        return
+    for row in uow.cases.open_over([subject_uid], voice_uid):
+        raise Refused(
+            f"subject {row.pseudonym} withdrew their consent, and the case is open, so nothing of theirs is taken in",
+            hint=f"vlm subject case show {row.case.uid[:12]}",
+        )
+    given = uow.subjects.consents(subject_uid, voice_uid=voice_uid)
+    gone = [c.withdrawn_at for c in given if c.withdrawn_at is not None]
+    gone += [case.opened_at for case in uow.cases.of_subject(subject_uid) if case.concerns(voice_uid)]
+    last = max(gone, default=None)
+    if last is None or renewed or any(c.received_at > last for c in holding(given, now)):
+        return
+    subject = uow.subjects.by_uid(subject_uid)
+    who = "the person" if subject is None else f"subject {subject.pseudonym}"
+    raise Refused(
+        f"{who} withdrew their consent, so nothing of theirs is taken in before there is a newer one",
+        hint="add it with: --consent FILE",
+    )
 
 
 def refuse_while_purged(voice: Voice, *, uow: UnitOfWork) -> None:
@@ -84,11 +152,18 @@ def refuse_while_purged(voice: Voice, *, uow: UnitOfWork) -> None:
     Raises:
         Refused: A purge of it was begun and is not finished.
     """
-    if uow.purges.open_of(voice.uid) is not None:
-        raise Refused(
-            f'a purge of "{voice.name}" was begun and is not finished, so nothing else may touch it',
-            hint="vlm doctor",
-        )
+    found = _purged(voice, uow=uow)
+    if found is not None:
+        raise found
+
+
+def _purged(voice: Voice, *, uow: UnitOfWork) -> Refused | None:
+    if uow.purges.open_of(voice.uid) is None:
+        return None
+    return Refused(
+        f'a purge of "{voice.name}" was begun and is not finished, so nothing else may touch it',
+        hint="vlm doctor",
+    )
 
 
 def refuse_held(voice: Voice, *, uow: UnitOfWork) -> None:
@@ -105,18 +180,20 @@ def refuse_held(voice: Voice, *, uow: UnitOfWork) -> None:
 
 
 def check_generation(before: dict[str, int], *, uow: UnitOfWork) -> None:
-    """Refuse what began before something of the same person was purged.
+    """Refuse what began before something of the same person was purged or withdrawn.
 
     Args:
         before: Each person's generation when the work began.
 
     Raises:
-        Refused: A purge happened meanwhile; the caller destroys what it made.
+        Refused: A purge or a withdrawal happened meanwhile; the caller destroys what it made.
     """
     for subject_uid, generation in before.items():
         subject = uow.subjects.by_uid(subject_uid)
         if subject is not None and subject.generation != generation:
-            raise Refused("something of this subject was purged meanwhile, so the result was destroyed")
+            raise Refused(
+                "something of this subject was purged or withdrawn meanwhile, so the result was destroyed"
+            )
 
 
 def generations(voice: Voice, *, uow: UnitOfWork) -> dict[str, int]:

@@ -226,7 +226,7 @@ def _commit(begun: Purge, planned: Preview, *, rooms: Rooms) -> Purge:
                 uow.subjects.bump_generation(subject_uid)
                 if plan.basis == "withdrawal":
                     # From here on only a newer consent brings the voice back.
-                    uow.subjects.withdraw(subject_uid, at=now, voice_uid=voice.uid)
+                    uow.subjects.withdraw(subject_uid, at=now, new_uid=rooms.new_uid, voice_uid=voice.uid)
             for action in STEPS:
                 uow.outbox.promise(Promise(rooms.new_uid(), begun.uid, action, {}, now))
             uow.trail.append(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lifecycle.domain.failpoints import hit
 from lifecycle.domain.states import Move, moved
-from lifecycle.services.guard import check_consent, refuse_while_purged
+from lifecycle.services.guard import check_use, refuse_while_purged
 
 if TYPE_CHECKING:
     from lifecycle.bootstrap import Rooms
@@ -79,7 +79,7 @@ def _move(name: str, move: Move, *, rooms: Rooms, dry_run: bool) -> Moved:
         state = moved(name, voice.state, move)
         now = rooms.clock()
         if move is Move.RESTORE:
-            check_consent(voice, "be restored", uow=uow, now=now)
+            check_use(voice, "restore", uow=uow, now=now)
         result = Moved(name, move, voice.state.value, state.value, voice.mute, dry_run)
         if dry_run:
             return result

@@ -114,7 +114,7 @@ def _may_train(request: RegisterRequest, rooms: Rooms) -> dict[str, int]:
     with rooms.registry.read() as uow:
         voice = uow.voices.find(request.name)
         if voice is not None and not request.consents and not request.own_voice:
-            check_use(voice, "be trained", uow=uow, now=rooms.clock())
+            check_use(voice, "train", uow=uow, now=rooms.clock())
         before = {} if voice is None else generations(voice, uow=uow)
         own = request.own_voice or (voice is not None and voice.own_voice)
     if own or (voice is not None and not request.consents):

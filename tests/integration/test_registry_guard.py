@@ -84,7 +84,7 @@ def test_a_withdrawal_ends_use_and_a_newer_consent_allows_it_again(tmp_path: Pat
         consented(tmp_path, rooms)
         with rooms.registry.write() as uow:
             subject = uow.voices.get("kol-lin").subject_uids[0]
-            uow.subjects.withdraw(subject, at=NOW)
+            uow.subjects.withdraw(subject, at=NOW, new_uid=rooms.new_uid)
             uow.commit()
         with pytest.raises(Refused, match="withdrawn"):
             use(rooms, "kol-lin")
@@ -137,7 +137,7 @@ def test_work_that_began_before_a_purge_is_void(tmp_path: Path) -> None:
             voice = uow.voices.get("kol-lin")
             before = generations(voice, uow=uow)
             uow.subjects.bump_generation(voice.subject_uids[0])
-            with pytest.raises(Refused, match="purged meanwhile"):
+            with pytest.raises(Refused, match="purged or withdrawn meanwhile"):
                 check_generation(before, uow=uow)
 
 

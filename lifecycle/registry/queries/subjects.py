@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Callable
+from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, or_, select, update
+from sqlalchemy import Connection, Row, func, or_, select, update
 
 from lifecycle.domain.errors import IntegrityError
-from lifecycle.domain.subjects import Consent, Hold, Subject
+from lifecycle.domain.subjects import Consent, Hold, Paper, Subject
 from lifecycle.registry import tables as t
 from lifecycle.registry.times import from_text, maybe_text, maybe_time, to_text
+
+# What a consent for one voice takes over from the consent for all voices that it is cut out of.
+_COPIED = ("subject_id", "scope", "valid_from", "valid_until", "received_at", "evidence_uid")
 
 
 class SubjectQueries:
@@ -93,17 +97,91 @@ class SubjectQueries:
             )
         )
 
-    def withdraw(self, subject_uid: str, *, at: datetime, voice_uid: str | None = None) -> int:
-        """Note that a person withdrew their consents, for one voice or for all; return how many."""
-        condition: Any = t.consents.c.subject_id == self._id(t.subjects, subject_uid)
+    def withdraw(
+        self, subject_uid: str, *, at: datetime, new_uid: Callable[[], str], voice_uid: str | None = None
+    ) -> int:
+        """Note that a person withdrew their consents, for one voice or for all; return how many.
+
+        A consent for all voices that is withdrawn for one of them goes on for the others: a copy of it is written
+        for that voice alone, and that one is withdrawn.
+        """
+        mine: Any = t.consents.c.subject_id == self._id(t.subjects, subject_uid)
+        given = t.consents.c.withdrawn_at.is_(None)
+        condition, copied = mine & given, 0
         if voice_uid is not None:
-            condition &= t.consents.c.voice_id == self._id(t.voices, voice_uid)
+            voice_id = self._id(t.voices, voice_uid)
+            general = select(t.consents).where(condition, t.consents.c.voice_id.is_(None))
+            before = select(func.max(t.consents.c.withdrawn_at)).where(
+                mine, t.consents.c.voice_id == voice_id
+            )
+            last = self._connection.execute(before).scalar()
+            if last is not None:
+                general = general.where(t.consents.c.received_at > last)
+            for row in self._connection.execute(general.order_by(t.consents.c.id)).all():
+                copy = {name: getattr(row, name) for name in _COPIED}
+                values = {**copy, "uid": new_uid(), "voice_id": voice_id, "withdrawn_at": to_text(at)}
+                self._connection.execute(t.consents.insert().values(**values))
+                copied += 1
+            condition = condition & (t.consents.c.voice_id == voice_id)
         changed = self._connection.execute(
-            update(t.consents)
-            .where(condition, t.consents.c.withdrawn_at.is_(None))
-            .values(withdrawn_at=to_text(at))
+            update(t.consents).where(condition).values(withdrawn_at=to_text(at))
         )
-        return int(changed.rowcount)
+        return int(changed.rowcount) + copied
+
+    def consent_voices(self, subject_uid: str) -> dict[str, str]:
+        """Return, for each consent of a person that is for one voice, the voice's id."""
+        query = (
+            select(t.consents.c.uid, t.voices.c.uid.label("voice_uid"))
+            .join(t.subjects, t.subjects.c.id == t.consents.c.subject_id)
+            .join(t.voices, t.voices.c.id == t.consents.c.voice_id)
+            .where(t.subjects.c.uid == subject_uid)
+            .order_by(t.consents.c.id)
+        )
+        return {row.uid: row.voice_uid for row in self._connection.execute(query)}
+
+    def set_contact(self, subject_uid: str, contact: bytes) -> None:
+        """Replace the sealed words on how to reach a person."""
+        self._connection.execute(
+            update(t.subjects).where(t.subjects.c.uid == subject_uid).values(contact_sealed=contact)
+        )
+
+    def add_paper(self, paper: Paper) -> None:
+        """Store a document that proves a consent."""
+        self._connection.execute(
+            t.papers.insert().values(
+                uid=paper.uid,
+                subject_id=self._id(t.subjects, paper.subject_uid),
+                digest=paper.digest,
+                size_bytes=paper.size_bytes,
+                key_id=paper.key_id,
+                label_sealed=paper.label,
+                fingerprint=paper.fingerprint,
+                added_at=to_text(paper.added_at),
+                present=True,
+            )
+        )
+
+    def papers(self, subject_uid: str) -> list[Paper]:
+        """Return the documents of a person that still exist, oldest first."""
+        query = (
+            select(t.papers)
+            .join(t.subjects, t.subjects.c.id == t.papers.c.subject_id)
+            .where(t.subjects.c.uid == subject_uid, t.papers.c.present.is_(True))
+            .order_by(t.papers.c.id)
+        )
+        return [
+            Paper(
+                uid=row.uid,
+                subject_uid=subject_uid,
+                digest=row.digest,
+                size_bytes=row.size_bytes,
+                key_id=row.key_id,
+                label=row.label_sealed,
+                fingerprint=row.fingerprint,
+                added_at=from_text(row.added_at),
+            )
+            for row in self._connection.execute(query)
+        ]
 
     def holds(
         self, *, voice_uid: str | None = None, subject_uid: str | None = None, active: bool = True
@@ -148,6 +226,7 @@ class SubjectQueries:
                 subject_id=None if hold.subject_uid is None else self._id(t.subjects, hold.subject_uid),
                 reason_sealed=hold.reason,
                 placed_at=to_text(hold.placed_at),
+                review_on=None if hold.review_on is None else hold.review_on.isoformat(),
                 released_at=maybe_text(hold.released_at),
             )
         )
@@ -202,4 +281,5 @@ def _hold(row: Row[Any]) -> Hold:
         reason=row.reason_sealed,
         placed_at=from_text(row.placed_at),
         released_at=maybe_time(row.released_at),
+        review_on=None if row.review_on is None else date.fromisoformat(row.review_on),
     )

@@ -180,9 +180,10 @@ class VoiceQueries:
         return found
 
     def blob_digests(self) -> set[str]:
-        """Return the digest of every blob that a present artifact refers to."""
+        """Return the digest of every blob that a present artifact, or a document of a person, refers to."""
         query = select(t.artifacts.c.digest).where(t.artifacts.c.present.is_(True)).distinct()
-        return set(self._connection.execute(query).scalars())
+        papers = select(t.papers.c.digest).where(t.papers.c.present.is_(True))
+        return {*self._connection.execute(query).scalars(), *self._connection.execute(papers).scalars()}
 
     def add_artifact(self, voice_uid: str, artifact: Artifact) -> None:
         """Store a new artifact; a sealed one joins the recording set of its data key."""

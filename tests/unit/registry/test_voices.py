@@ -178,8 +178,8 @@ def test_a_withdrawal_ends_what_was_given_before(registry: Registry) -> None:
     with registry.write() as uow:
         uow.subjects.add(person("p"), tag=None)
         uow.subjects.add_consent(Consent(uid("1"), uid("p"), "voice", None, NOW, None), voice_uid=None)
-        assert uow.subjects.withdraw(uid("p"), at=NOW + timedelta(days=1)) == 1
-        assert uow.subjects.withdraw(uid("p"), at=NOW + timedelta(days=2)) == 0
+        assert uow.subjects.withdraw(uid("p"), at=NOW + timedelta(days=1), new_uid=lambda: uid("x")) == 1
+        assert uow.subjects.withdraw(uid("p"), at=NOW + timedelta(days=2), new_uid=lambda: uid("x")) == 0
         uow.commit()
 
     with registry.read() as uow:
