@@ -36,7 +36,6 @@ def open_copy(path: Path, *, sealer: TextSealer | None = None) -> Iterator[UnitO
         with engine.connect() as connection:
             work = UnitOfWork(
                 connection,
-                writes=False,
                 sealer=sealer,
                 clock=lambda: datetime.now(UTC),
                 random_bytes=os.urandom,
