@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +19,13 @@ HERE = ".vlm"
 
 # A file inside VLM_HOME travels with it, so it may name no program, index, URL or key.
 _SAFE_IN_HOME = frozenset({"default_torch", "default_policy", "verify_device"})
+# A password may also stand behind the question mark of a database's URL.
+_SECRET_IN_QUERY = re.compile(r"(?i)\b(password|passfile|sslpassword|sslkey)=[^&#]*")
 _ENVIRONMENT: Mapping[str, str] = {
     "home": "VLM_HOME",
     "keys": "VLM_KEYS",
     "runtimes": "VLM_RUNTIMES",
+    "database_url": "VLM_DATABASE_URL",
     "torch_index": "VLM_TORCH_INDEX",
     "wheels": "VLM_WHEELS",
     "default_torch": "VLM_DEFAULT_TORCH",
@@ -40,6 +44,7 @@ class Settings:
     keys: Path
     runtimes: Path
     user_config: Path
+    database_url: str | None = field(default=None, repr=False)
     torch_index: str | None = None
     wheels: tuple[Path, ...] = ()
     default_torch: str = DEFAULT_TORCH
@@ -146,6 +151,7 @@ def _build(
         keys=Path(chosen.get("keys", defaults["keys"])).expanduser().absolute(),
         runtimes=Path(chosen.get("runtimes", defaults["runtimes"])).expanduser().absolute(),
         user_config=user_config,
+        database_url=_database(chosen.get("database_url")),
         torch_index=chosen.get("torch_index"),
         wheels=tuple(Path(wheel).expanduser() for wheel in wheels),
         default_torch=str(chosen.get("default_torch", DEFAULT_TORCH)),
@@ -156,6 +162,18 @@ def _build(
         here=sources["home"].startswith("the ./.vlm"),
         sources=sources,
     )
+
+
+def _database(value: object) -> str | None:
+    """Return a URL of PostgreSQL; None for SQLite in VLM_HOME, which may be said as `sqlite`."""
+    if value is None or value in ("", "sqlite"):
+        return None
+    if not isinstance(value, str) or not value.startswith(("postgresql:", "postgresql+psycopg:", "postgres:")):
+        raise UsageError(
+            'the setting "database_url" is neither "sqlite" nor a URL such as postgresql://user@host/database',
+            hint="vlm config show",
+        )
+    return value
 
 
 def _truth(key: str, value: object) -> bool:
@@ -170,7 +188,9 @@ def _truth(key: str, value: object) -> bool:
 def masked(value: object) -> str:
     """Return a setting for people, with credentials in URLs hidden."""
     text = str(value)
-    if "://" not in text or "@" not in text:
+    if "://" not in text:
         return text
     scheme, _, rest = text.partition("://")
-    return f"{scheme}://***@{rest.rpartition('@')[2]}"
+    rest = f"***@{rest.rpartition('@')[2]}" if "@" in rest else rest
+    shown = _SECRET_IN_QUERY.sub(r"\1=***", rest)
+    return f"{scheme}://{shown}"
