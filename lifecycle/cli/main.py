@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
 from typing import Annotated
 
 import typer
 
+from lifecycle.cli.lazy import LazyGroup
 from lifecycle.domain.errors import UsageError, VlmError
 
-# One module per family, in the order of a voice's life; each has `add(app)`.
+# One module per family, in the order of a voice's life; each has `add(app)` and is imported when it is called.
+# After a change of commands: python -m lifecycle.cli.reference > docs/reference/cli.md
 FAMILIES = ("home", "runtime", "make", "register", "shelf", "inspect", "verify", "audit", "states", "hold",
-            "retire", "trail", "spec", "demo")  # fmt: skip
+            "retire", "trail", "spec", "lock", "demo")  # fmt: skip
+
+
+class _Root(LazyGroup):
+    families = FAMILIES
+
 
 app = typer.Typer(
     name="vlm",
+    cls=_Root,
     help="The voice lifecycle manager: keeps cloned voices working, and ends them with evidence.",
     epilog="Start with: vlm demo    or: vlm init, then: vlm register NAME --weights FILE",
     rich_markup_mode=None,
@@ -43,10 +50,6 @@ def _root(
     pass
 
 
-for _family in FAMILIES:
-    import_module(f"lifecycle.cli.{_family}").add(app)
-
-
 def main() -> None:
     """Run the program; every error leaves with its own exit code and never with a traceback."""
     for stream in (sys.stdout, sys.stderr):
@@ -65,12 +68,12 @@ def _speak_the_users_language() -> None:
 
 
 def _run() -> int:
-    from lifecycle.render.output import print_error
-
     as_json = "--json" in sys.argv
     try:
         code = app(standalone_mode=False)
     except VlmError as error:
+        from lifecycle.render.output import print_error
+
         print_error(error, as_json=as_json)
         return error.exit_code
     except typer.Abort:

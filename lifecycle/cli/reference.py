@@ -1,9 +1,13 @@
-"""Writes docs/reference/cli.md from the commands themselves: `python -m lifecycle.cli.reference`."""
+"""Writes docs/reference/cli.md and index.py from the commands themselves: `python -m lifecycle.cli.reference`.
+
+The reference goes to standard output; the index, which `vlm --help` reads, is written where it belongs.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -26,6 +30,38 @@ def reference() -> str:
         if command.epilog:
             lines += ["```", command.epilog.removeprefix("Example: "), "```", ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+_INDEX = '"""What `vlm --help` lists, written by `python -m lifecycle.cli.reference`: command, family, one line."""'
+
+
+def index() -> str:
+    """Return the module that tells the root's help what there is, so that it need not import every command."""
+    from lifecycle.cli.lazy import load
+    from lifecycle.cli.main import FAMILIES, app
+
+    rows = [
+        f"    {_quoted(name)}: ({_quoted(family)}, {_quoted(_short(command))}),"
+        for family in FAMILIES
+        for name, command in load(family).items()
+    ]
+    paths = [f"    {_quoted(' '.join(path))}," for path in _paths(["vlm"], typer.main.get_command(app))]
+    table = ["INDEX: dict[str, tuple[str, str | None]] = {", *rows, "}"]
+    return "\n".join([_INDEX, "", *table, "", "PATHS: tuple[str, ...] = (", *paths, ")", ""])
+
+
+def _short(command: Any) -> str | None:
+    return None if command.hidden else str(command.get_short_help_str(1000))
+
+
+def _paths(path: list[str], command: Any) -> Iterator[list[str]]:
+    yield path
+    for name, child in getattr(command, "commands", {}).items():
+        yield from _paths([*path, name], child)
+
+
+def _quoted(text: str | None) -> str:
+    return "None" if text is None else '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _commands(path: list[str], command: Any) -> Iterator[tuple[list[str], Any]]:
@@ -84,4 +120,5 @@ def _extra(parameter: Any) -> str:
 
 
 if __name__ == "__main__":
+    Path(__file__).with_name("index.py").write_text(index(), encoding="utf-8")
     sys.stdout.write(reference())

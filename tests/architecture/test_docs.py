@@ -63,6 +63,11 @@ def test_the_reference_of_commands_is_current():
     assert written == reference.reference(), "run: python -m lifecycle.cli.reference > docs/reference/cli.md"
 
 
+def test_the_list_of_commands_in_the_help_is_current():
+    written = (ROOT / "lifecycle" / "cli" / "index.py").read_text(encoding="utf-8")
+    assert written == reference.index(), "run: python -m lifecycle.cli.reference > docs/reference/cli.md"
+
+
 def test_every_command_has_a_section_in_the_reference():
     written = (DOCS / "reference" / "cli.md").read_text(encoding="utf-8")
 
