@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lifecycle.domain.errors import IntegrityError, NotFound
+from lifecycle.domain.errors import IntegrityError, NotFound, Refused
 from lifecycle.domain.progress import Progress, Silent
 from lifecycle.settings import Settings
 
@@ -86,22 +86,21 @@ def open_rooms(
 
     Raises:
         NotFound: There is no registry in VLM_HOME.
+        IntegrityError: The database holds the registry of another home, or none where there must be one.
+        Refused: The registry was moved elsewhere, and this command would change or use something.
     """
-    from lifecycle.registry.engine import Registry
     from lifecycle.runtimes.environments import Runtimes
     from lifecycle.vault.home import open_vault
 
     installation = installation_of(settings.home)
     vault = open_vault(settings.home, settings.keys, installation, random_bytes=random_bytes, clock=clock)
+    registry = open_registry(
+        settings, installation, vault=vault, writable=writable, clock=clock, random_bytes=random_bytes
+    )
     return Rooms(
         settings=settings,
         installation=installation,
-        registry=Registry.open(
-            settings.home / "registry.db",
-            sealer=vault.keys,
-            clock=clock,
-            random_bytes=random_bytes,
-        ),
+        registry=registry,
         vault=vault,
         runtimes=Runtimes(settings, progress=progress or Silent()),
         progress=progress or Silent(),
@@ -109,3 +108,81 @@ def open_rooms(
         random_bytes=random_bytes,
         writable=writable,
     )
+
+
+def open_registry(
+    settings: Settings,
+    installation: str,
+    *,
+    vault: Vault,
+    writable: bool,
+    clock: Clock,
+    random_bytes: RandomBytes,
+) -> Registry:
+    """Open the registry that belongs to a home: the file in it, or the database that the settings name.
+
+    Raises:
+        IntegrityError: It belongs to another home, is missing, or a move into it was not finished.
+        Refused: It was moved elsewhere.
+    """
+    from lifecycle.registry.engine import Registry
+
+    where = settings.database_url or settings.home / "registry.db"
+    registry = Registry(where, sealer=vault.keys, clock=clock, random_bytes=random_bytes)
+    try:
+        if registry.schema_version() is None and (anchor := vault.anchor.read()) and anchor.trail_size:
+            raise IntegrityError(
+                f'there is no registry in {_named(registry)}, but the one of "{settings.home}" has '
+                f"{anchor.trail_size} events; it lies elsewhere or is gone, and nothing was made",
+                hint="set VLM_DATABASE_URL to where it lies, or unset it if that is VLM_HOME; see: vlm config show",
+            )
+        registry.migrate()
+        _look_whose(registry, installation, writable=writable)
+    except BaseException:
+        registry.close()
+        raise
+    return registry
+
+
+def _look_whose(registry: Registry, installation: str, *, writable: bool) -> None:
+    """Compare what the registry says about itself with the home that opens it; an empty one is claimed."""
+    from lifecycle.registry.queries import facts as names
+
+    with registry.read() as uow:
+        facts = uow.facts.all()
+        fresh = uow.trail.head()[0] == 0
+    owner = facts.get(names.INSTALLATION)
+    in_home = registry.database.kind == "sqlite"
+    if names.INCOMING in facts:
+        raise IntegrityError(
+            f"a move of the registry into {_named(registry)} was not finished",
+            hint="open the old one again, and there: vlm registry move URL",
+        )
+    # A file that lies in a home is judged by its trail, so that a foreign one can be looked at.
+    if owner not in {None, installation} and not in_home:
+        raise IntegrityError(
+            f"{_named(registry)} holds the registry of another home (installation {str(owner)[:12]}, this one is "
+            f"{installation[:12]}); nothing was changed",
+            hint="vlm config show",
+        )
+    if names.MOVED_TO in facts:
+        registry.moved_to = facts[names.MOVED_TO]
+        if writable:
+            raise Refused(
+                f"the registry was moved to {registry.moved_to}; what is left in {_named(registry)} is not opened",
+                hint="set VLM_DATABASE_URL to where it is now, or unset it if that is VLM_HOME",
+            )
+    if owner is None and (fresh or in_home):
+        with registry.write() as uow:
+            if names.INSTALLATION not in uow.facts.all():
+                uow.facts.put(names.INSTALLATION, installation)
+            uow.commit()
+    elif owner is None:
+        raise IntegrityError(
+            f"{_named(registry)} holds a registry that does not say whose it is", hint="vlm config show"
+        )
+
+
+def _named(registry: Registry) -> str:
+    place = registry.database.place
+    return f'"{place}"' if registry.database.kind == "sqlite" else place

@@ -1,4 +1,8 @@
-"""Shared fixtures: `vlm` as a process with a registry of its own, and a real torch runtime."""
+"""Shared fixtures: `vlm` as a process with a registry of its own, and a real torch runtime.
+
+`pytest` runs everything with registries in SQLite. `pytest --database postgresql` runs what touches a registry
+again, each registry in a database of a throw-away server; `make test` does both.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +19,18 @@ import pytest
 from hypothesis import settings
 
 from lifecycle.runtimes.judge import Judge
+from tests.postgres import HINT, binaries, databases
 
 # No test is about time; in CI the same examples are tried each time.
 settings.register_profile("vlm", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("vlm")
 
 ROOT = Path(__file__).parents[1]
+# Modules that touch a registry and still run on SQLite alone, each with its reason.
+SQLITE_ONLY: Mapping[str, str] = {}
+# What a test that touches a registry uses.
+_OPENS = {"vlm", "bare_vlm", "registry"}
+_IMPORTS = {"session", "settings_of", "Registry", "Vlm", "database_url"}
 TEST_RUNTIMES = Path(os.environ.get("VLM_TEST_RUNTIMES") or Path(sys.prefix) / "test-runtimes")
 
 
@@ -64,8 +74,14 @@ class Vlm:
             "VLM_RUNTIMES": str(TEST_RUNTIMES),
             "VLM_CONFIG": str(self.folder / "vlm.toml"),
             "NO_COLOR": "1",
+            **self._database,
             **self.extra,
         }
+
+    @property
+    def _database(self) -> Mapping[str, str]:
+        url = None if "VLM_DATABASE_URL" in self.extra else databases.url_of(self.folder)
+        return {} if url is None else {"VLM_DATABASE_URL": url}
 
     def with_env(self, **extra: str) -> Vlm:
         """The same registry with more environment variables."""
@@ -105,6 +121,47 @@ class Vlm:
             text=True,
             errors="replace",
         )
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Choose the database of the registries."""
+    parser.addoption("--database", choices=["sqlite", "postgresql"], default="sqlite")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where nothing may be missing, PostgreSQL may not be either."""
+    databases.active = config.getoption("--database") == "postgresql"
+    if databases.active and binaries() is None and os.environ.get("VLM_TEST_REQUIRE_ALL"):
+        raise pytest.UsageError(f"PostgreSQL is not installed: {HINT}")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep what touches a registry, when the registries are in PostgreSQL."""
+    if not databases.active:
+        return
+    touches = [_touches_a_registry(item) for item in items]
+    left = [item for item, does in zip(items, touches, strict=True) if not does]
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item, does in zip(items, touches, strict=True) if does]
+    if binaries() is None:
+        for item in items:
+            item.add_marker(pytest.mark.skip(reason=f"PostgreSQL is not installed: {HINT}"))
+
+
+def _touches_a_registry(item: pytest.Item) -> bool:
+    module = getattr(item, "module", None)
+    if module is None or module.__name__ in SQLITE_ONLY:
+        return False
+    return bool(_OPENS & set(getattr(item, "fixturenames", ())) or _IMPORTS & set(vars(module)))
+
+
+@pytest.fixture(autouse=True)
+def _forget_databases(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Remove the databases of a test with its folder."""
+    folder = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    yield
+    if databases.active and folder is not None:
+        databases.drop_below(folder)
 
 
 @pytest.hookimpl(hookwrapper=True)

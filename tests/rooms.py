@@ -11,12 +11,15 @@ from lifecycle.bootstrap import Rooms, utc_now
 from lifecycle.services.home import initialise
 from lifecycle.services.session import open_session
 from lifecycle.settings import Settings, load_settings
+from tests.postgres import databases
 
 
 def settings_of(folder: Path) -> Settings:
     """Settings of a registry below a folder; the user's own are not read."""
+    url = databases.url_of(folder)
     return load_settings(
         {
+            **({} if url is None else {"VLM_DATABASE_URL": url}),
             "VLM_HOME": str(folder / "home"),
             "VLM_KEYS": str(folder / "keys"),
             "VLM_RUNTIMES": str(folder / "runtimes"),

@@ -10,9 +10,12 @@ from sqlalchemy import Connection
 
 from lifecycle.domain.errors import VlmError
 from lifecycle.registry.outbox import Outbox
+from lifecycle.registry.queries.alerts import AlertQueries
 from lifecycle.registry.queries.backups import BackupQueries
 from lifecycle.registry.queries.cases import CaseQueries
+from lifecycle.registry.queries.facts import FactQueries
 from lifecycle.registry.queries.jobs import JobQueries
+from lifecycle.registry.queries.people import PeopleQueries
 from lifecycle.registry.queries.purges import PurgeQueries
 from lifecycle.registry.queries.risks import RiskQueries
 from lifecycle.registry.queries.subjects import SubjectQueries
@@ -78,6 +81,16 @@ class UnitOfWork:
         return CaseQueries(self._connection)
 
     @cached_property
+    def people(self) -> PeopleQueries:
+        """Pages of people."""
+        return PeopleQueries(self._connection)
+
+    @cached_property
+    def facts(self) -> FactQueries:
+        """What the registry says about itself."""
+        return FactQueries(self._connection)
+
+    @cached_property
     def jobs(self) -> JobQueries:
         """Work that may hold decrypted data."""
         return JobQueries(self._connection)
@@ -96,6 +109,11 @@ class UnitOfWork:
     def purges(self) -> PurgeQueries:
         """Purge rows, and the rows that a purge deletes."""
         return PurgeQueries(self._connection)
+
+    @cached_property
+    def alerts(self) -> AlertQueries:
+        """What a night tells people, and what they were told."""
+        return AlertQueries(self._connection)
 
     @cached_property
     def outbox(self) -> Outbox:

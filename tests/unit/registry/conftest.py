@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from lifecycle.registry.engine import Registry
+from tests.postgres import databases, server
 from tests.unit.registry.sealers import XorSealer
 
 
 @pytest.fixture(scope="session")
 def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated registry; each test works on a copy of it."""
+    """A migrated registry in SQLite; each test works on a copy of it."""
     path = tmp_path_factory.mktemp("registry") / "registry.db"
     registry = Registry.open(path)
     registry.vacuum()
@@ -21,8 +22,19 @@ def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def registry(tmp_path: Path, empty_registry: Path) -> Iterator[Registry]:
-    shutil.copy(empty_registry, tmp_path / "registry.db")
-    opened = Registry.open(tmp_path / "registry.db", sealer=XorSealer(), busy_seconds=0.2)
+def empty(tmp_path: Path, empty_registry: Path) -> Iterator[Path | str]:
+    """Where an empty registry lies, in the database that the tests run on."""
+    if databases.active:
+        name = server().migrated()
+        yield server().url(name)
+        server().drop(name)
+    else:
+        shutil.copy(empty_registry, tmp_path / "registry.db")
+        yield tmp_path / "registry.db"
+
+
+@pytest.fixture
+def registry(empty: Path | str) -> Iterator[Registry]:
+    opened = Registry.open(empty, sealer=XorSealer(), busy_seconds=0.2)
     yield opened
     opened.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -22,9 +21,8 @@ VOICE, VERSION, OTHER = "1" * 32, "2" * 32, "3" * 32
 
 
 @pytest.fixture
-def registry(tmp_path: Path, empty_registry: Path) -> Iterator[Registry]:
-    shutil.copy(empty_registry, tmp_path / "registry.db")
-    made = Registry.open(tmp_path / "registry.db", clock=lambda: NOW)
+def registry(empty: Path | str) -> Iterator[Registry]:
+    made = Registry.open(empty, clock=lambda: NOW)
     with made.write() as uow:
         uow.voices.add(Voice(VOICE, "kol-a", State.ACTIVE, None, None, "default", None, NOW, NOW))
         for number, uid in enumerate((VERSION, OTHER), start=1):
