@@ -27,7 +27,10 @@ settings.load_profile("vlm")
 
 ROOT = Path(__file__).parents[1]
 # Modules that touch a registry and still run on SQLite alone, each with its reason.
-SQLITE_ONLY: Mapping[str, str] = {}
+SQLITE_ONLY: Mapping[str, str] = {
+    "tests.e2e.test_put_back": "a copy of VLM_HOME holds the registry only where it is a file",
+    "tests.property.test_trail": "hundreds of examples about hashes, each on a copy of one file",
+}
 # What a test that touches a registry uses.
 _OPENS = {"vlm", "bare_vlm", "registry"}
 _IMPORTS = {"session", "settings_of", "Registry", "Vlm", "database_url"}
@@ -150,7 +153,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _touches_a_registry(item: pytest.Item) -> bool:
     module = getattr(item, "module", None)
-    if module is None or module.__name__ in SQLITE_ONLY:
+    if module is None or module.__name__ in SQLITE_ONLY or item.get_closest_marker("sqlite"):
         return False
     return bool(_OPENS & set(getattr(item, "fixturenames", ())) or _IMPORTS & set(vars(module)))
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from lifecycle.bootstrap import Rooms, utc_now
+from lifecycle.registry.engine import Registry
 from lifecycle.services.home import initialise
 from lifecycle.services.session import open_session
 from lifecycle.settings import Settings, load_settings
@@ -27,6 +28,15 @@ def settings_of(folder: Path) -> Settings:
         },
         cwd=folder,
     )
+
+
+def change(folder: Path, statement: str) -> None:
+    """Change rows behind the registry's back, as somebody with the file or the server could."""
+    settings = settings_of(folder)
+    registry = Registry(settings.database_url or settings.home / "registry.db")
+    with registry.database.changing() as connection:
+        connection.exec_driver_sql(statement)
+    registry.close()
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from lifecycle.domain.errors import IntegrityError
 from lifecycle.services.doctor import examine
 from lifecycle.services.trail import seal_checkpoint, verify_trail
 from lifecycle.vault.signing import verify_record
-from tests.rooms import session
+from tests.rooms import change, session
 
 
 def note(folder: Path, count: int = 1) -> None:
@@ -22,11 +21,6 @@ def note(folder: Path, count: int = 1) -> None:
             with rooms.registry.write() as uow:
                 uow.trail.append("note", details={"word": "told"})
                 uow.commit()
-
-
-def change(folder: Path, statement: str) -> None:
-    with sqlite3.connect(folder / "home" / "registry.db") as connection:
-        connection.execute(statement)
 
 
 def problems(folder: Path) -> tuple[str, ...]:
@@ -50,6 +44,7 @@ def test_every_command_leaves_a_signed_checkpoint_and_an_anchor(tmp_path: Path) 
     assert (body["size"], body["root"], body["log"]) == (4, report.root, rooms.installation)
 
 
+@pytest.mark.sqlite
 def test_rewriting_history_is_noticed_even_when_every_hash_was_made_anew(tmp_path: Path) -> None:
     note(tmp_path, count=2)
     other = tmp_path / "other"
@@ -80,6 +75,7 @@ def test_events_that_were_cut_off_are_noticed(tmp_path: Path) -> None:
     assert any("older than the anchor" in problem for problem in found)
 
 
+@pytest.mark.sqlite
 def test_a_registry_that_was_put_back_opens_for_looking_only(tmp_path: Path) -> None:
     note(tmp_path)
     shutil.copytree(tmp_path / "home", tmp_path / "backup")
