@@ -13,6 +13,7 @@ from lifecycle.domain.errors import UsageError
 from lifecycle.domain.filters import ALL, GROUPS, VoiceFilter
 from lifecycle.domain.policies import Policy
 from lifecycle.domain.risks import Severity
+from lifecycle.domain.time_bases import facts_of
 from lifecycle.domain.verdicts import Row
 from lifecycle.domain.voices import Artifact, Role, State, Voice
 from lifecycle.registry.queries.risks import AcceptedRow
@@ -213,10 +214,18 @@ def _snapshot(
         version = uow.voices.current(voice.uid)
         mine = [a for a in artifacts[voice.uid] if a.version_uid in {None, version.uid}]
         one = _facts(voice, mine, policies[voice.policy], checked.get(version.uid, ()), uow=uow, now=now)
+        given = {uid: uow.subjects.consents(uid, voice_uid=voice.uid) for uid in voice.subject_uids}
         damage = [
             Damage(a.role.value, damaged[a.digest]) for a in artifacts[voice.uid] if a.digest in damaged
         ]
-        facts.append(replace(one, damage=damage, unfinished_purge=voice.uid in unfinished))
+        facts.append(
+            replace(
+                one,
+                damage=damage,
+                unfinished_purge=voice.uid in unfinished,
+                retention=facts_of(voice, artifacts[voice.uid], given),
+            )
+        )
     return Snapshot(
         voices=facts,
         now=now,

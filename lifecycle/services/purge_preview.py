@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lifecycle.domain.errors import VlmError
+from lifecycle.domain.retention import end_of
 from lifecycle.domain.states import Move, moved
 from lifecycle.domain.voices import DataClass, Role, State, Voice
 from lifecycle.erasure.graph import Node, NodeState
 from lifecycle.erasure.plan import Evidence, KeySet, Plan, PurgeVerb, Scope, make_plan
 from lifecycle.erasure.receipt import rfc3339
 from lifecycle.erasure.uncovered import uncovered
-from lifecycle.services.guard import refuse_held, refuse_while_purged
+from lifecycle.services.guard import refuse_held, refuse_used, refuse_while_purged
 from lifecycle.services.originals import Original, find_originals
 from lifecycle.services.policy import load_policy, policy_home
 
@@ -34,6 +35,7 @@ class PurgeRequest:
         originals: Also remove the files that the recordings came from.
         request: Id of the request that asks for it; kept sealed.
         basis: One of `lifecycle.erasure.plan.BASES`.
+        even_if_used: Also where something live depends on the voice.
     """
 
     name: str
@@ -41,6 +43,7 @@ class PurgeRequest:
     originals: bool = False
     request: str | None = None
     basis: str | None = None
+    even_if_used: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +178,7 @@ def preview(request: PurgeRequest, *, rooms: Rooms) -> Preview:
     Raises:
         NotFound: No voice has this name.
         Held: A hold forbids it.
+        InUse: Something live depends on it, and that was not overruled.
         Refused: The voice was erased, is not retired (for erase), or a purge of it is open.
     """
     with rooms.registry.read() as uow:
@@ -183,6 +187,7 @@ def preview(request: PurgeRequest, *, rooms: Rooms) -> Preview:
             moved(request.name, voice.state, Move.ERASE)
         refuse_while_purged(voice, uow=uow)
         refuse_held(voice, uow=uow)
+        used = _used(voice, request, uow=uow, rooms=rooms)
         artifacts = uow.voices.artifacts(voice.uid)
         plan = make_plan(
             _scope(voice, artifacts, uow=uow, rooms=rooms),
@@ -196,7 +201,7 @@ def preview(request: PurgeRequest, *, rooms: Rooms) -> Preview:
     originals = tuple(find_originals(voice, artifacts, rooms=rooms))
     return Preview(
         request=request,
-        plan=replace(plan, kept=(*plan.kept, *_unread(originals, rooms))),
+        plan=replace(plan, kept=(*plan.kept, *_unread(originals, rooms), *used)),
         voice=voice,
         pseudonyms=tuple(person.pseudonym for person in people if person is not None),
         originals=originals,
@@ -204,6 +209,16 @@ def preview(request: PurgeRequest, *, rooms: Rooms) -> Preview:
         seconds=sum(float(s) for s in seconds if isinstance(s, int | float)) or None,
         artifact_uids=frozenset(artifact.uid for artifact in artifacts),
     )
+
+
+def _used(voice: Voice, request: PurgeRequest, *, uow: UnitOfWork, rooms: Rooms) -> list[Node]:
+    """Refuse what is in use; where that is overruled, the plan and the receipt say so."""
+    now = rooms.clock()
+    if not request.even_if_used:
+        refuse_used(voice, uow=uow, now=now)
+    number = len(uow.uses.counting(voice.uid, now=now))
+    what = f"{number} live use{'s' if number != 1 else ''} that {'were' if number != 1 else 'was'} claimed, overruled"
+    return [Node(rooms.new_uid(), "use", what, NodeState.NOT_COVERED)] if number else []
 
 
 def _unread(originals: Sequence[Original], rooms: Rooms) -> list[Node]:
@@ -252,7 +267,8 @@ def _model_until(voice: Voice, rooms: Rooms) -> str | None:
     retired = voice.retired_at or voice.changed_at if voice.state is State.RETIRED else rooms.clock()
     try:
         policy = load_policy(voice.policy, own=policy_home(rooms))
-        return rfc3339(policy.keep_weights.after(retired))
+        kept = policy.keep_weights
+        return None if kept is None else rfc3339(end_of(retired, kept, policy.timezone))
     except (VlmError, OverflowError):
         return None
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from lifecycle.domain.policies import Action, TimeBase
+from lifecycle.domain.retention import decisions, last_day, strongest
 from lifecycle.domain.risks import Risk, Severity
 from lifecycle.domain.verdicts import Verdict
 from lifecycle.watch.snapshot import CLOCK_AHEAD, Snapshot, VoiceFacts
@@ -22,6 +24,7 @@ RISKS: dict[str, str] = {
     "differs": "the voice says something else than it did",
     "consent-due-soon": "a consent ends soon",
     "recordings-past-policy": "recordings are held longer than the policy allows",
+    "past-policy": "the policy says that it is time to retire or erase the voice, or to decide",
     "not-verified": "no verdict for longer than the policy allows",
     "golden-pending": "there is nothing yet to compare the voice with",
     "unfinished-purge": "a purge was begun and not finished",
@@ -90,10 +93,6 @@ def _recordings(voice: VoiceFacts, snapshot: Snapshot) -> Iterator[Risk]:
     if voice.recordings_since is None:
         return
     purge = f"vlm retire {voice.name} --purge-audio"
-    longest = voice.policy.keep_recordings.after(voice.recordings_since)
-    if snapshot.now >= longest:
-        what = f'policy "{voice.policy.name}" let recordings stay until {_day(longest)}, they are still held'
-        yield Risk(voice.name, "recordings-past-policy", Severity.WARNING, what, purge)
     if voice.own_voice:
         return
     if voice.subjects == 0:
@@ -138,6 +137,28 @@ def _consent(voice: VoiceFacts, snapshot: Snapshot, purge: str) -> Iterator[Risk
         renew = f"vlm register {voice.name} --consent FILE --consent-until DATE"
         what = f"consent ends {_day(end)}, in {left} day{'s' if left != 1 else ''}"
         yield Risk(voice.name, "consent-due-soon", Severity.WARNING, what, renew)
+
+
+def _policy(voice: VoiceFacts, snapshot: Snapshot) -> Iterator[Risk]:
+    """What the policy says is due; that a consent is over is told by a graver risk already."""
+    if voice.retention is None:
+        return
+    policy, told = voice.policy, set()
+    for each in strongest(decisions(policy, voice.retention, horizon=snapshot.now)):
+        risk = "recordings-past-policy" if each.action is Action.PURGE_AUDIO else "past-policy"
+        of_consent = each.rule.time_base in {TimeBase.CONSENT_ENDED, TimeBase.CONSENT_WITHDRAWN}
+        if each.base is None or snapshot.now < each.delete_due or risk in told:
+            continue
+        if of_consent and risk == "recordings-past-policy":
+            continue
+        told.add(risk)
+        day = last_day(each.delete_due, policy.timezone)
+        thing = "recordings" if risk == "recordings-past-policy" else _DUE[each.action]
+        what = f'rule "{each.rule.id}" of policy "{policy.name}": {thing} due since the end of {day}'
+        yield Risk(voice.name, risk, Severity.WARNING, what, f"vlm policy plan --policy {policy.name}")
+
+
+_DUE = {Action.ERASE: "erasure", Action.RETIRE: "retirement", Action.REVIEW: "a decision"}
 
 
 def _verdicts(voice: VoiceFacts, snapshot: Snapshot) -> Iterator[Risk]:
@@ -202,7 +223,7 @@ def _later(name: str, *words: str) -> str:
     return " ".join(("vlm", *words, name))
 
 
-_RULES: tuple[Rule, ...] = (_damage, _recordings, _verdicts, _golden, _purge, _notices)
+_RULES: tuple[Rule, ...] = (_damage, _recordings, _policy, _verdicts, _golden, _purge, _notices)
 
 
 def _day(moment: object) -> str:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from lifecycle.domain.policies import Policy
 from lifecycle.domain.subjects import Consent
+from lifecycle.domain.time_bases import Facts
 from lifecycle.domain.verdicts import Row
 from lifecycle.domain.voices import State
 
@@ -28,6 +29,7 @@ class VoiceFacts:
     """One voice at the moment of the audit.
 
     Attributes:
+        retention: What its policy counts from; None where nobody fetched it.
         recordings_since: When the oldest recording that is still held came; None if none is held.
         subjects: How many persons the voice names; `own_voice` says that the user is the one.
         consents: All consents of those persons that cover this voice.
@@ -57,6 +59,7 @@ class VoiceFacts:
     image: bool = False
     export: bool = False
     pickled_only: bool = False
+    retention: Facts | None = None
 
     @property
     def serves(self) -> bool:

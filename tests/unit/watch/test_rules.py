@@ -7,20 +7,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lifecycle.domain.policies import Period, Policy
 from lifecycle.domain.risks import Risk, Severity
 from lifecycle.domain.subjects import Consent
+from lifecycle.domain.time_bases import Facts, Kept, Span
 from lifecycle.domain.verdicts import Row, Verdict
-from lifecycle.domain.voices import State
+from lifecycle.domain.voices import DataClass, State
+from lifecycle.services.policy import load_policy
 from lifecycle.watch.rules import RISKS, command_of, find_risks
 from lifecycle.watch.snapshot import Damage, Snapshot, VoiceFacts
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
-POLICY = Policy(
-    "default", Period(years=5), Period(days=90), Period(years=3), consent_due_days=30, verify_every_days=90
-)
+POLICY = load_policy("default")
 COMMANDS = frozenset(
-    {"vlm retire", "vlm show", "vlm verify", "vlm register", "vlm doctor", "vlm golden record"}
+    {
+        "vlm retire",
+        "vlm show",
+        "vlm verify",
+        "vlm register",
+        "vlm doctor",
+        "vlm golden record",
+        "vlm policy plan",
+    }
 )
 SOUND = VoiceFacts(
     "kol-a", State.ACTIVE, POLICY, NOW - timedelta(days=1), owner="video", golden="recorded", lock="full"
@@ -35,6 +42,13 @@ def consent(*, until: int | None = 400, received: int = -300, withdrawn: int | N
     return Consent(
         "c" * 32, "s" * 32, "all", moment(until), NOW + timedelta(days=received), None, moment(withdrawn)
     )
+
+
+def facts(state: State, data_class: DataClass, *, days: int) -> Facts:
+    """What a voice holds of one class since some days."""
+    since = NOW - timedelta(days=days)
+    span = Span(since, since)
+    return Facts("v" * 32, state, None, True, since, since, kept=[Kept(data_class, 1, 1, span, span, 1)])
 
 
 def row(verdict: Verdict, *, torch: str = "2.13.0", age: int = 0, ran: bool = True) -> Row:
@@ -101,8 +115,12 @@ def test_what_cannot_wait_is_critical(voice, risk):
         (replace(SOUND, golden="pending"), "golden-pending"),
         (replace(SOUND, unfinished_purge=True), "unfinished-purge"),
         (
-            replace(HELD, own_voice=True, recordings_since=NOW - timedelta(days=6 * 365)),
+            replace(SOUND, retention=facts(State.ACTIVE, DataClass.SOURCE, days=6 * 365)),
             "recordings-past-policy",
+        ),
+        (
+            replace(SOUND, state=State.RETIRED, retention=facts(State.RETIRED, DataClass.MODEL, days=100)),
+            "past-policy",
         ),
     ],
 )
