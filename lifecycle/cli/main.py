@@ -13,8 +13,10 @@ from lifecycle.domain.errors import UsageError, VlmError
 
 # One module per family, in the order of a voice's life; each has `add(app)` and is imported when it is called.
 # After a change of commands: python -m lifecycle.cli.reference > docs/reference/cli.md
-FAMILIES = ("home", "runtime", "make", "register", "shelf", "inspect", "verify", "audit", "states", "hold",
-            "retire", "trail", "spec", "lock", "demo")  # fmt: skip
+FAMILIES = (
+    "home", "runtime", "make", "register", "import_", "shelf", "use", "inspect", "verify", "audit",
+    "states", "hold", "retire", "trail", "backup", "spec", "lock", "demo",
+)  # fmt: skip
 
 
 class _Root(LazyGroup):

@@ -6,14 +6,17 @@ Known: requirements.txt and pip freeze, pylock.toml (PEP 751), uv.lock, `conda e
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 import tomllib
 
+from lifecycle.domain.errors import UnreadableFile
+from lifecycle.domain.packages import normal
 from lifecycle.formats.limits import MAX_LOCKFILE
 from lifecycle.formats.model import Finding, Inspection, Unread, shown
-from lifecycle.formats.source import Source
+from lifecycle.formats.source import Source, memory
 
 _MAX_LINES: Final = 100_000
 _MAX_LINE: Final = 8_000
@@ -24,6 +27,7 @@ _REQUIREMENT = re.compile(
 _PIN = re.compile(r"\(?={2,3}\s*(?P<version>[A-Za-z0-9][A-Za-z0-9.+!_-]{0,100})\s*\)?(?:\s*;.*)?")
 _SPECIFIER = re.compile(r"[\s()=<>!~,.*+A-Za-z0-9_-]+(?:;.*)?|;.*")
 _HASH = re.compile(r"\s--hash=\S+")
+_SHA256 = re.compile(r"(?:^|\bsha256[:\"'= ]+)([0-9a-f]{64})\b")
 _VCS = re.compile(r"(?:git|hg|svn|bzr)\+\S+", re.IGNORECASE)
 _URL = re.compile(r"(?:https?|ftp|s3)://\S+", re.IGNORECASE)
 _LOCAL = re.compile(r"(?:file:|\.{0,2}/|[A-Za-z]:[\\/]|~)\S*|\S+\.(?:whl|tar\.gz|zip)")
@@ -54,12 +58,20 @@ class _Lock:
     packages: dict[str, str | None] = field(default_factory=dict)
     hashed: int = 0
     asks: dict[str, list[str]] = field(default_factory=dict)
+    hashes: dict[str, set[str]] = field(default_factory=dict)
+    tool: dict[str, object] = field(default_factory=dict)
 
     def add(self, name: str, version: str | None) -> None:
-        key = re.sub(r"[-_.]+", "-", name).lower()
+        key = normal(name)
         # markers make several lines of one package; it is pinned if each of them is
         known = key in self.packages
         self.packages[key] = version if not known or self.packages[key] is not None else None
+
+    def add_hashes(self, name: str, told: object) -> None:
+        """Keep every SHA-256 that stands in a part of the lock."""
+        found = set(_SHA256.findall(str(told)))
+        if found:
+            self.hashes.setdefault(normal(name), set()).update(found)
 
     def ask(self, kind: str, text: str) -> None:
         self.asks.setdefault(kind, []).append(text)
@@ -83,6 +95,49 @@ def read(source: Source, name: str) -> Inspection | None:
         return None
     lock = _by_content(text, name)
     return None if lock is None or not lock.packages else _result(lock)
+
+
+@dataclass(frozen=True, slots=True)
+class Pins:
+    """What a lock fixes, for asking an index about it.
+
+    Attributes:
+        pins: Version by normalised name.
+        hashes: SHA-256 of the files that are allowed, by normalised name.
+        unpinned: Names without one version.
+        asks: What else it asks of an installer ("option", "url", "vcs", "local"), with what it names.
+        tool: What vlm wrote about the lock, if vlm made it.
+    """
+
+    form: str
+    pins: Mapping[str, str]
+    hashes: Mapping[str, frozenset[str]]
+    unpinned: tuple[str, ...]
+    asks: Mapping[str, tuple[str, ...]]
+    tool: Mapping[str, object]
+
+
+def pins_of(content: bytes, name: str) -> Pins:
+    """Read a lock for asking an index about it; nothing but names, versions and hashes is taken from it.
+
+    Raises:
+        UnreadableFile: It is no lockfile, or cannot be read to its end.
+    """
+    try:
+        text = _text(memory(content))
+        lock = None if text is None else _by_content(text, name)
+    except Unread as unread:
+        raise UnreadableFile(f'"{shown(name)}" {unread.reason}') from None
+    if lock is None or not lock.packages:
+        raise UnreadableFile(f'"{shown(name)}" is no lockfile', hint=f"vlm inspect {shown(name)}")
+    return Pins(
+        form=_FORMATS[lock.form],
+        pins={key: version for key, version in sorted(lock.packages.items()) if version is not None},
+        hashes={key: frozenset(found) for key, found in lock.hashes.items()},
+        unpinned=tuple(sorted(key for key, version in lock.packages.items() if version is None)),
+        asks={kind: tuple(shown(text, 200) for text in items) for kind, items in lock.asks.items()},
+        tool=lock.tool,
+    )
 
 
 def _text(source: Source) -> str | None:
@@ -127,7 +182,9 @@ def _toml(text: str, form: str, key: str) -> _Lock:
     packages = root.get(key)
     if not isinstance(packages, list):
         raise Unread("is a lockfile without packages", kind="lockfile")
-    lock = _Lock(form)
+    tool = root.get("tool")
+    ours = tool.get("vlm") if isinstance(tool, dict) else None
+    lock = _Lock(form, tool=ours if isinstance(ours, dict) else {})
     for item in packages:
         if not isinstance(item, dict) or not isinstance(item.get("name"), str):
             raise Unread("is a lockfile with a package that has no name", kind="lockfile")
@@ -137,9 +194,9 @@ def _toml(text: str, form: str, key: str) -> _Lock:
         if form == "uv" and ("virtual" in source or "editable" in source) and len(packages) > 1:
             continue  # the project itself
         lock.add(item["name"], version if isinstance(version, str) else None)
-        lock.hashed += bool(
-            item.get("wheels") or item.get("sdist") or "hashes" in str(item.get("archive", ""))
-        )
+        for part in ("wheels", "sdist", "archive"):
+            lock.add_hashes(item["name"], item.get(part, ""))
+        lock.hashed += normal(item["name"]) in lock.hashes
         _toml_places(lock, item, source)
     return lock
 
@@ -159,12 +216,14 @@ def _toml_places(lock: _Lock, item: dict[str, object], source: dict[str, object]
 def _requirements(text: str, *, sure: bool) -> _Lock | None:
     lock = _Lock("requirements")
     for line in _joined(text):
-        hashed = bool(_HASH.search(line))
+        told = _HASH.findall(line)
         if not _requirement(lock, _HASH.sub("", line).strip()):
             if sure:
                 raise Unread(f'is a lockfile with a line that is none: "{shown(line, 60)}"', kind="lockfile")
             return None
-        lock.hashed += hashed
+        lock.hashed += bool(told)
+        if told and (found := re.match(_NAME, line)) is not None:
+            lock.add_hashes(found[0], told)
     pinned = any(version is not None for version in lock.packages.values())
     return lock if sure or pinned else None
 

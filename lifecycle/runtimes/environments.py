@@ -13,6 +13,7 @@ from lifecycle.runtimes import sandbox
 from lifecycle.runtimes.model import Runtime, RuntimePlan
 from lifecycle.runtimes.snapshot import EngineCopy, snapshot
 from lifecycle.runtimes.store import RuntimeStore, engine_folder
+from lifecycle.runtimes.uv import Uv
 from lifecycle.runtimes.worker import Limits, Worker, Workers
 
 
@@ -94,6 +95,10 @@ class Runtimes:
             NotFound: There is no such runtime here.
         """
         return self.store.get(spec)
+
+    def uv(self) -> Uv:
+        """Return uv with the user's settings, for questions to their index."""
+        return self.store.uv(offline=self._settings.offline)
 
     def plan(self, spec: str, *, python: str | None = None) -> RuntimePlan:
         """Say what `add` would do; asks indexes, changes nothing (see `RuntimeStore.plan`)."""

@@ -98,7 +98,7 @@ class RuntimeStore:
         if existing is not None:
             return RuntimePlan(existing.torch, existing.source, 0, interpreter, None, existing, ())
         search = Search(
-            wanted, interpreter, self._uv(offline=offline), self._environment.get("VLM_TORCH_INDEX")
+            wanted, interpreter, self.uv(offline=offline), self._environment.get("VLM_TORCH_INDEX")
         )
         wheel = search.find()
         exact = TorchSpec.parse(wheel.public)
@@ -168,7 +168,7 @@ class RuntimeStore:
     ) -> Runtime:
         wheel = plan.wheel
         assert wheel is not None
-        uv = self._uv(offline=offline, show=show)
+        uv = self.uv(offline=offline, show=show)
         venv = folder / "venv"
         build.make_environment(uv, plan.python, venv)
         built = build.fill(
@@ -216,7 +216,8 @@ class RuntimeStore:
         fitting = [runtime for runtime in self.list() if wanted.accepts(runtime.torch)]
         return next((runtime for runtime in fitting if any_python or runtime.python.startswith(minor)), None)
 
-    def _uv(self, *, offline: bool, show: bool = False) -> Uv:
+    def uv(self, *, offline: bool, show: bool = False) -> Uv:
+        """Return uv, bound to the user's settings of pip and uv."""
         settings = package_settings(self._environment)
         return make_uv(self.root, settings, self._environment, offline=offline, show=show)
 

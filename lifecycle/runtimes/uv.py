@@ -102,12 +102,14 @@ class Uv:
         show: bool = False,
         timeout_s: float = 3600,
         env: Mapping[str, str] | None = None,
+        warnings: list[str] | None = None,
     ) -> str:
         """Run uv and return its standard output.
 
         Args:
             show: This is an installation, whose progress bars may be drawn.
             env: Variables for this run alone.
+            warnings: Takes the lines in which uv warned.
 
         Raises:
             UvFailed: It ended with an error, or took longer than `timeout_s`.
@@ -133,6 +135,11 @@ class Uv:
             raise UvFailed(f"error: timed out after {timeout_s:.0f} s") from error
         if done.returncode != 0:
             raise UvFailed(done.stderr or "error: uv failed; its own words stand above")
+        if warnings is not None:
+            lines = _ANSI.sub("", done.stderr or "").splitlines()
+            warnings += [
+                line.removeprefix("warning:").strip() for line in lines if line.startswith("warning:")
+            ]
         return done.stdout
 
     def lock(
@@ -141,17 +148,24 @@ class Uv:
         python: Path,
         *extra: str,
         env: Mapping[str, str] | None = None,
+        warnings: list[str] | None = None,
     ) -> list[dict[str, Any]]:
         """Resolve to wheels and return the packages of a PEP 751 lock: name, version, wheels with sizes and hashes.
+
+        Args:
+            warnings: Takes the lines in which uv warned, such as of a release that was withdrawn.
 
         Raises:
             UvFailed: There is no solution, or the index does not answer.
         """
-        arguments = ["pip", "compile", "-", "--no-header", "--format", "pylock.toml", "--quiet"]
+        arguments = ["pip", "compile", "-", "--no-header", "--format", "pylock.toml"]
+        arguments += ["--quiet"] if warnings is None else []
         arguments += ["--only-binary", ":all:", "--python", str(python), *extra]
         for link in self.settings.remote_links:
             arguments += ["--find-links", link]
-        text = self.run(arguments, stdin="\n".join(requirements) + "\n", timeout_s=600, env=env)
+        text = self.run(
+            arguments, stdin="\n".join(requirements) + "\n", timeout_s=600, env=env, warnings=warnings
+        )
         packages: list[dict[str, Any]] = tomllib.loads(text).get("packages", [])
         return packages
 

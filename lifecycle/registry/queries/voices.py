@@ -210,6 +210,11 @@ class VoiceQueries:
             )
         )
 
+    def note(self, artifact_uid: str, facts: Mapping[str, object]) -> None:
+        """Store what is known of an artifact now; what it is stays as it was."""
+        query = update(t.artifacts).where(t.artifacts.c.uid == artifact_uid)
+        self._connection.execute(query.values(facts=dict(facts)))
+
     def mark_destroyed(self, artifact_uids: Collection[str]) -> None:
         """Note that artifacts are gone; their labels and fingerprints go with them."""
         self._connection.execute(
