@@ -18,7 +18,7 @@ APP = "vlm"
 HERE = ".vlm"
 
 # A file inside VLM_HOME travels with it, so it may name no program, index, URL or key.
-_SAFE_IN_HOME = frozenset({"default_torch", "default_policy", "verify_device"})
+_SAFE_IN_HOME = frozenset({"default_torch", "default_policy", "verify_device", "case_term"})
 # A password may also stand behind the question mark of a database's URL.
 _SECRET_IN_QUERY = re.compile(r"(?i)\b(password|passfile|sslpassword|sslkey)=[^&#]*")
 _ENVIRONMENT: Mapping[str, str] = {
@@ -31,8 +31,10 @@ _ENVIRONMENT: Mapping[str, str] = {
     "default_torch": "VLM_DEFAULT_TORCH",
     "default_policy": "VLM_DEFAULT_POLICY",
     "verify_device": "VLM_VERIFY_DEVICE",
+    "case_term": "VLM_CASE_TERM",
     "offline": "VLM_OFFLINE",
     "sandbox": "VLM_SANDBOX",
+    "notify": "VLM_NOTIFY",
 }
 
 
@@ -50,8 +52,10 @@ class Settings:
     default_torch: str = DEFAULT_TORCH
     default_policy: str = "default"
     verify_device: str = "auto"
+    case_term: str = "P1M"
     offline: bool = False
     sandbox: str = "auto"
+    notify: tuple[str, ...] = field(default=(), repr=False)
     here: bool = False
     sources: Mapping[str, str] = field(default_factory=dict)
 
@@ -157,8 +161,10 @@ def _build(
         default_torch=str(chosen.get("default_torch", DEFAULT_TORCH)),
         default_policy=str(chosen.get("default_policy", "default")),
         verify_device=str(chosen.get("verify_device", "auto")),
+        case_term=_period("case_term", chosen.get("case_term", "P1M")),
         offline=_truth("offline", chosen.get("offline", False)),
         sandbox=str(chosen.get("sandbox", "auto")),
+        notify=_addresses(chosen.get("notify", ())),
         here=sources["home"].startswith("the ./.vlm"),
         sources=sources,
     )
@@ -168,12 +174,33 @@ def _database(value: object) -> str | None:
     """Return a URL of PostgreSQL; None for SQLite in VLM_HOME, which may be said as `sqlite`."""
     if value is None or value in ("", "sqlite"):
         return None
-    if not isinstance(value, str) or not value.startswith(("postgresql:", "postgresql+psycopg:", "postgres:")):
+    if not isinstance(value, str) or not value.startswith(
+        ("postgresql:", "postgresql+psycopg:", "postgres:")
+    ):
         raise UsageError(
             'the setting "database_url" is neither "sqlite" nor a URL such as postgresql://user@host/database',
             hint="vlm config show",
         )
     return value
+
+
+def _addresses(value: object) -> tuple[str, ...]:
+    """Return where news go: a list in a file, separated by white space in the environment."""
+    listed = value.split() if isinstance(value, str) else value
+    if not isinstance(listed, (list, tuple)) or not all(isinstance(one, str) for one in listed):
+        raise UsageError('the setting "notify" is not a list of addresses', hint="vlm config show")
+    return tuple(listed)
+
+
+def _period(key: str, value: object) -> str:
+    """Return a span of the calendar, such as P1M or P45D, as it was written."""
+    from lifecycle.domain.policies import Period
+
+    try:
+        Period.parse(str(value))
+    except ValueError as error:
+        raise UsageError(f'setting "{key}": {error}', hint="vlm config show") from None
+    return str(value)
 
 
 def _truth(key: str, value: object) -> bool:
@@ -183,6 +210,14 @@ def _truth(key: str, value: object) -> bool:
     if text in {"0", "false", "no", "off", ""}:
         return False
     raise UsageError(f'setting "{key}" is "{value}", which is neither true nor false')
+
+
+def scheme_of(address: str) -> str:
+    """Return what may be shown of an address that news go to: its scheme, never what follows."""
+    if address == "-" or address.startswith("@"):
+        return address
+    found = re.match(r"[A-Za-z][A-Za-z0-9+.-]{0,30}(?=://)", address)
+    return f"{found.group()}://***" if found else "***"
 
 
 def masked(value: object) -> str:

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from lifecycle.cli.common import DryRunOption, Invocation, JsonOption, QuietOption
+from lifecycle.cli.filters import (
+    GroupByOption,
+    OwnerFilter,
+    PolicyFilter,
+    StateFilter,
+    SubjectFilter,
+    UpstreamFilter,
+    voice_filter,
+)
+from lifecycle.domain.errors import UsageError
 
 if TYPE_CHECKING:
+    from lifecycle.bootstrap import Rooms
     from lifecycle.services.audit import AuditReport
+    from lifecycle.services.nightly import Nightly
+    from lifecycle.services.notify import Notifier
 
 audit_app = typer.Typer(
     help="Find the voices at risk, and the first thing to do.",
@@ -27,17 +41,54 @@ def add(app: typer.Typer) -> None:
 @audit_app.callback(invoke_without_command=True, epilog="Example: vlm audit --fail-on critical")
 def audit(
     context: typer.Context,
+    owner: OwnerFilter = None,
+    subject: SubjectFilter = None,
+    state: StateFilter = None,
+    upstream: UpstreamFilter = None,
+    policy: PolicyFilter = None,
+    group_by: GroupByOption = None,
+    scrub: Annotated[
+        str,
+        typer.Option(
+            "--scrub", metavar="WHICH", help="Stored files to read again: all, due (whose turn it is), none."
+        ),
+    ] = "all",
     fail_on: Annotated[
         str,
         typer.Option(
             "--fail-on", help="From which severity on the exit code says so: critical, warning, never."
         ),
     ] = "warning",
-    new: Annotated[
-        bool, typer.Option("--new", help="List only what the previous audit did not find.")
-    ] = False,
+    new: Annotated[bool, typer.Option("--new", help="List only what no audit found before.")] = False,
     scheduled: Annotated[
         bool, typer.Option("--scheduled", help="For a timer: as --new, and quiet where nothing is new.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="With --scheduled: write JSON, a page, JUnit, SARIF and metrics there.",
+        ),
+    ] = None,
+    notify: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--notify",
+            metavar="URL",
+            help="With --scheduled: tell what is new there; @FILE or - reads addresses. Repeatable.",
+        ),
+    ] = None,
+    notify_command: Annotated[
+        str | None,
+        typer.Option(
+            "--notify-command",
+            metavar="CMD",
+            help="With --scheduled: run this with what is new as JSON on its input; no shell.",
+        ),
+    ] = None,
+    notify_names: Annotated[
+        bool, typer.Option("--notify-names", help="Let notifications name voices instead of random ids.")
     ] = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -45,18 +96,72 @@ def audit(
     """Hash every stored file again, look at every voice, and say which are at risk and what to do first."""
     if context.invoked_subcommand is not None:
         return
+    call = Invocation(json=json, quiet=quiet or scheduled)
+    if not scheduled:
+        _only_scheduled(out=out, notify=notify, notify_command=notify_command, notify_names=notify_names)
+    commands = frozenset(_commands(context.find_root().command, "vlm"))
+    if scheduled:
+        told = _notifiers(notify, notify_command, call)
+    rooms = call.rooms()
+    which = voice_filter(
+        rooms=rooms, owner=owner, subject=subject, states=state, upstream=upstream, policy=policy
+    )
+    if scheduled:
+        from lifecycle.services.nightly import Nightly
+
+        wanted = Nightly(
+            out=None if out is None else out.expanduser().absolute(),
+            notifiers=told,
+            names=notify_names,
+            fail_on=fail_on,
+            filter=which,
+            group_by=group_by,
+            scrub=scrub,
+        )
+        _end_night(wanted, call=call, rooms=rooms, commands=commands)
     from lifecycle.services.audit import audit as run
 
-    call = Invocation(json=json, quiet=quiet or scheduled)
     found = run(
-        rooms=call.rooms(),
-        commands=frozenset(_commands(context.find_root().command, "vlm")),
+        rooms=rooms,
+        commands=commands,
         fail_on=fail_on,
         only_new=new,
-        scheduled=scheduled,
+        filter=which,
+        group_by=group_by,
+        scrub=scrub,
     )
-    lines = [] if found.quiet else _lines(found, new=new or scheduled)
-    call.end(found.to_json(), lines, exit_code=found.code)
+    call.end(
+        {**found.to_json(), "audit": None, "files": [], "notifications": []},
+        _lines(found, new=new),
+        exit_code=found.code,
+    )
+
+
+def _only_scheduled(**given: object) -> None:
+    """Refuse what a timer alone may ask for."""
+    for name, value in given.items():
+        if value:
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{option} goes with --scheduled", hint="vlm audit --scheduled --out DIR")
+
+
+def _notifiers(notify: list[str] | None, command: str | None, call: Invocation) -> Sequence[Notifier]:
+    """Make everything ready before the audit begins, so that nothing is looked at in vain."""
+    from lifecycle.services.notify import addresses, notifiers
+
+    settings = call.settings()
+    return notifiers(addresses(notify or (), settings.notify), command, offline=settings.offline)
+
+
+def _end_night(wanted: Nightly, *, call: Invocation, rooms: Rooms, commands: frozenset[str]) -> NoReturn:
+    from lifecycle.render.output import print_error
+    from lifecycle.services.nightly import nightly
+
+    done = nightly(wanted, rooms=rooms, commands=commands)
+    lines = [] if done.report.quiet else _lines(done.report, new=True)
+    if done.error is not None and not call.json:
+        print_error(done.error, as_json=False)
+    call.end(done.to_json(), lines, exit_code=done.code)
 
 
 def _commands(command: Any, path: str) -> Iterator[str]:

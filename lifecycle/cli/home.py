@@ -46,11 +46,12 @@ def init(
 def show_config(json: JsonOption = False) -> None:
     """Show every setting, its value and where it comes from."""
     from lifecycle.render.output import columns
-    from lifecycle.settings import masked
+    from lifecycle.settings import masked, scheme_of
 
     call = Invocation(json=json)
     settings = call.settings()
     shown = {key: _shown(getattr(settings, key)) for key in settings.sources}
+    shown["notify"] = " ".join(map(scheme_of, settings.notify))
     call.end(
         {
             "settings": [

@@ -14,11 +14,13 @@ from lifecycle.registry.queries.alerts import AlertQueries
 from lifecycle.registry.queries.backups import BackupQueries
 from lifecycle.registry.queries.cases import CaseQueries
 from lifecycle.registry.queries.facts import FactQueries
+from lifecycle.registry.queries.imports import ImportQueries
 from lifecycle.registry.queries.jobs import JobQueries
 from lifecycle.registry.queries.people import PeopleQueries
 from lifecycle.registry.queries.purges import PurgeQueries
 from lifecycle.registry.queries.risks import RiskQueries
 from lifecycle.registry.queries.subjects import SubjectQueries
+from lifecycle.registry.queries.uses import UseQueries
 from lifecycle.registry.queries.verdicts import VerdictQueries
 from lifecycle.registry.queries.voices import VoiceQueries
 from lifecycle.registry.trail import TextSealer, Trail
@@ -91,6 +93,11 @@ class UnitOfWork:
         return FactQueries(self._connection)
 
     @cached_property
+    def imports(self) -> ImportQueries:
+        """Finished rows of imported tables."""
+        return ImportQueries(self._connection)
+
+    @cached_property
     def jobs(self) -> JobQueries:
         """Work that may hold decrypted data."""
         return JobQueries(self._connection)
@@ -104,6 +111,11 @@ class UnitOfWork:
     def risks(self) -> RiskQueries:
         """Accepted risks."""
         return RiskQueries(self._connection)
+
+    @cached_property
+    def uses(self) -> UseQueries:
+        """Claims that something live depends on a voice."""
+        return UseQueries(self._connection)
 
     @cached_property
     def purges(self) -> PurgeQueries:

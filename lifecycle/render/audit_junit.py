@@ -29,7 +29,8 @@ def audit_junit(sheet: Sheet) -> bytes:
     root.set("failures", str(failed))
     root.set("errors", "0")
     indent(root)
-    return b'<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(root, encoding="utf-8") + b"\n"
+    body: bytes = tostring(root, encoding="utf-8")
+    return b'<?xml version="1.0" encoding="UTF-8"?>\n' + body + b"\n"
 
 
 def _suite(root: Element, name: str, rows: list[SheetRow], sheet: Sheet) -> Element:

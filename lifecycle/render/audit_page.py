@@ -112,8 +112,10 @@ def _causes(sheet: Sheet) -> str:
             f"<td><code>{_text(first.next)}</code></td></tr>"
         )
     return (
-        '<h2 id="causes">What to do first</h2>\n<div class="scroll" role="region" aria-labelledby="causes" tabindex="0">'
-        '<table><thead><tr><th scope="col">Severity</th><th scope="col">Concerns</th><th scope="col">What is wrong</th>'
+        '<h2 id="causes">What to do first</h2>\n'
+        '<div class="scroll" role="region" aria-labelledby="causes" tabindex="0">'
+        '<table><thead><tr><th scope="col">Severity</th><th scope="col">Concerns</th>'
+        '<th scope="col">What is wrong</th>'
         '<th scope="col">First thing to do</th></tr></thead>\n<tbody>'
         + "\n".join(body)
         + "</tbody></table></div>"

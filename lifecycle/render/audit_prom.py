@@ -12,8 +12,13 @@ from lifecycle.render.audit_sheet import SEVERITIES, Sheet
 _Sample = tuple[Mapping[str, str], float]
 
 
-def audit_prom(sheet: Sheet) -> bytes:
-    """Return the metrics; whoever alerts looks at the age of the last success, never at absence."""
+def audit_prom(sheet: Sheet, *, sent: int = 0, failed: int = 0) -> bytes:
+    """Return the metrics; whoever alerts looks at the age of the last success, never at absence.
+
+    Args:
+        sent: How many notifications of this audit arrived.
+        failed: How many did not.
+    """
     metrics: list[tuple[str, str, Sequence[_Sample]]] = [
         (
             "vlm_audit_info",
@@ -22,8 +27,8 @@ def audit_prom(sheet: Sheet) -> bytes:
         ),
         (
             "vlm_audit_last_success_timestamp_seconds",
-            "When the last audit ended, whatever it found; alert on its age.",
-            [({}, int(sheet.at.timestamp()))],
+            "When the last whole audit ended, whatever it found; alert on its age.",
+            [({}, int(sheet.at.timestamp() + sheet.seconds))],
         ),
         ("vlm_audit_duration_seconds", "How long the last audit took.", [({}, round(sheet.seconds, 3))]),
         (
@@ -46,6 +51,11 @@ def audit_prom(sheet: Sheet) -> bytes:
             "vlm_voices",
             "Voices by state.",
             [({"state": state}, number) for state, number in sorted(sheet.states.items())],
+        ),
+        (
+            "vlm_audit_notifications",
+            "Notifications of the last audit, by what became of them.",
+            [({"result": "sent"}, sent), ({"result": "failed"}, failed)],
         ),
         ("vlm_store_bytes", "Size of the stored files.", [({}, sheet.store_bytes)]),
     ]
