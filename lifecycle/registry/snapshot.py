@@ -9,12 +9,16 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sqlalchemy import insert, select
+
 from lifecycle.domain.errors import Unavailable
+from lifecycle.registry.tables import metadata
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 _PAGES = 2048
+_ROWS = 1000
 
 
 def copy_sqlite(source: sqlite3.Connection, target: Path, *, seen: Callable[[int, int], object]) -> None:
@@ -53,7 +57,31 @@ def write_copy(connection: Connection, target: Path, *, seen: Callable[[int, int
     if isinstance(raw, sqlite3.Connection):
         copy_sqlite(raw, target, seen=seen)
         return
-    raise Unavailable("a backup of this kind of database is not part of this installation")
+    _copy_rows(connection, target, seen=seen)
+
+
+def _copy_rows(connection: Connection, target: Path, *, seen: Callable[[int, int], object]) -> None:
+    """Read every table of a server within one transaction into a file with the same schema."""
+    from lifecycle.registry.database import translated
+    from lifecycle.registry.migrate import bring_up
+    from lifecycle.registry.sqlite import SqliteDatabase
+
+    copy = SqliteDatabase(target)
+    tables = metadata.sorted_tables
+    with translated(copy):
+        bring_up(copy)
+        with copy.connection(writes=True) as into:
+            for done, table in enumerate(tables):
+                query = select(table).order_by(*table.primary_key.columns)
+                rows = connection.execute(query.execution_options(yield_per=_ROWS))
+                for part in rows.mappings().partitions():
+                    into.execute(insert(table), [dict(row) for row in part])
+                seen(done + 1, len(tables))
+            copy.commit(into, event_uid=None)
+        copy.close()
+        with closing(sqlite3.connect(target, isolation_level=None)) as file:
+            file.execute("PRAGMA journal_mode = DELETE").fetchone()
+    _sync(target)
 
 
 def _sync(path: Path) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from blake3 import blake3
 
@@ -36,6 +37,34 @@ def opened_by_fresh_process(
         IntegrityError: A wrap did not open, a key is missing, or a key differs.
         Unavailable: The process could not be started, or did not end.
     """
+    found = _ask(database, holder, epoch, check_key)
+    opened, tag = int(found.get("opened", 0)), str(found.get("tag", ""))
+    if tag != _tag(expected, check_key):
+        raise IntegrityError(
+            f"a fresh process could not open every surviving key: {found.get('error', 'a key differs')};"
+            " nothing was destroyed",
+            hint="vlm doctor",
+        )
+    return opened
+
+
+def opened_in_copy(database: Path, holder: Path, epoch: int) -> int:
+    """Return how many wraps of a copy of keys.db a new process opened with a copy of the keys.
+
+    Args:
+        database: A file that may be written: SQLite sets it up for use.
+
+    Raises:
+        IntegrityError: A wrap did not open.
+        Unavailable: The process could not be started, or did not end.
+    """
+    found = _ask(database, holder, epoch, os.urandom(32))
+    if not found.get("tag"):
+        raise IntegrityError(f"the keys do not open it: {found.get('error', 'nobody knows why')}")
+    return int(found["opened"])
+
+
+def _ask(database: Path, holder: Path, epoch: int, check_key: bytes) -> Mapping[str, Any]:
     asked = {
         "database": str(database),
         "holder": str(holder),
@@ -59,18 +88,11 @@ def opened_by_fresh_process(
             f"no fresh process could look at the keys; nothing was destroyed: {error}"
         ) from None
     try:
-        found = json.loads(answer.stdout)
-        opened, tag = int(found["opened"]), str(found["tag"])
+        found: Mapping[str, Any] = json.loads(answer.stdout)
+        int(found["opened"])
     except (ValueError, KeyError, TypeError):
-        found = {"error": "it gave no answer"}
-        opened, tag = 0, ""
-    if tag != _tag(expected, check_key):
-        raise IntegrityError(
-            f"a fresh process could not open every surviving key: {found.get('error', 'a key differs')};"
-            " nothing was destroyed",
-            hint="vlm doctor",
-        )
-    return opened
+        return {"error": "it gave no answer"}
+    return found
 
 
 def _tag(keys: Mapping[str, bytes], check_key: bytes) -> str:

@@ -28,7 +28,7 @@ from lifecycle.domain.dsse import (
 from lifecycle.domain.errors import IntegrityError
 from lifecycle.vault.files import make_private, read_small, write_durably
 
-PURPOSES = ("checkpoint", "receipt", "anchor", "ledger")
+PURPOSES = ("checkpoint", "receipt", "anchor", "ledger", "backup")
 _PUBLIC = re.compile(r"([a-z]+)-([0-9a-f]{64})\.pub")
 
 

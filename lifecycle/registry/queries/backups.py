@@ -44,6 +44,11 @@ class BackupQueries:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
+    @property
+    def database(self) -> str:
+        """What kind of database the registry lives in, such as "sqlite"."""
+        return self._connection.dialect.name
+
     def add(self, row: BackupRow) -> None:
         """Remember a copy."""
         self._connection.execute(
