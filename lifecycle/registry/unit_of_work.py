@@ -16,7 +16,9 @@ from lifecycle.registry.queries.cases import CaseQueries
 from lifecycle.registry.queries.facts import FactQueries
 from lifecycle.registry.queries.imports import ImportQueries
 from lifecycle.registry.queries.jobs import JobQueries
+from lifecycle.registry.queries.notices import NoticeQueries
 from lifecycle.registry.queries.people import PeopleQueries
+from lifecycle.registry.queries.plans import PlanQueries
 from lifecycle.registry.queries.purges import PurgeQueries
 from lifecycle.registry.queries.risks import RiskQueries
 from lifecycle.registry.queries.subjects import SubjectQueries
@@ -116,6 +118,16 @@ class UnitOfWork:
     def uses(self) -> UseQueries:
         """Claims that something live depends on a voice."""
         return UseQueries(self._connection)
+
+    @cached_property
+    def plans(self) -> PlanQueries:
+        """Plans of policies, and the facts that they are made from."""
+        return PlanQueries(self._connection)
+
+    @cached_property
+    def notices(self) -> NoticeQueries:
+        """What policies said would happen."""
+        return NoticeQueries(self._connection)
 
     @cached_property
     def purges(self) -> PurgeQueries:
