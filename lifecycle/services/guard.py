@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from lifecycle.domain.errors import Held, Mute, Refused
+from lifecycle.domain.errors import Held, InUse, Mute, Refused
 from lifecycle.domain.states import SPEAKS
 from lifecycle.domain.subjects import USES, Consent, Use, covers, holding
 from lifecycle.domain.voices import State, Voice
+from lifecycle.render.output import ago, printable
 
 if TYPE_CHECKING:
     from lifecycle.registry.unit_of_work import UnitOfWork
@@ -17,12 +19,14 @@ if TYPE_CHECKING:
 __all__ = [
     "check_arrival",
     "check_generation",
+    "check_open_case",
     "check_use",
     "generations",
     "holding",
     "may",
     "refusal",
     "refuse_held",
+    "refuse_used",
     "refuse_while_purged",
 ]
 
@@ -127,11 +131,7 @@ def check_arrival(
     """
     if subject_uid is None:
         return
-    for row in uow.cases.open_over([subject_uid], voice_uid):
-        raise Refused(
-            f"subject {row.pseudonym} withdrew their consent, and the case is open, so nothing of theirs is taken in",
-            hint=f"vlm subject case show {row.case.uid[:12]}",
-        )
+    check_open_case(subject_uid, voice_uid, uow=uow)
     given = uow.subjects.consents(subject_uid, voice_uid=voice_uid)
     gone = [c.withdrawn_at for c in given if c.withdrawn_at is not None]
     gone += [case.opened_at for case in uow.cases.of_subject(subject_uid) if case.concerns(voice_uid)]
@@ -144,6 +144,19 @@ def check_arrival(
         f"{who} withdrew their consent, so nothing of theirs is taken in before there is a newer one",
         hint="add it with: --consent FILE",
     )
+
+
+def check_open_case(subject_uid: str, voice_uid: str | None, *, uow: UnitOfWork) -> None:
+    """Take nothing in of a person while a withdrawal of theirs is open, a new consent included.
+
+    Raises:
+        Refused: One is; nothing was stored.
+    """
+    for row in uow.cases.open_over([subject_uid], voice_uid):
+        raise Refused(
+            f"subject {row.pseudonym} withdrew their consent, and the case is open, so nothing of theirs is taken in",
+            hint=f"vlm subject case show {row.case.uid[:12]}",
+        )
 
 
 def refuse_while_purged(voice: Voice, *, uow: UnitOfWork) -> None:
@@ -177,6 +190,24 @@ def refuse_held(voice: Voice, *, uow: UnitOfWork) -> None:
             f'a hold forbids every deletion of "{voice.name}", so nothing was changed',
             hint=f"lift it with: vlm unhold {voice.name}",
         )
+
+
+def refuse_used(voice: Voice, *, uow: UnitOfWork, now: datetime) -> None:
+    """Refuse a deletion of what something live depends on.
+
+    Raises:
+        InUse: A claim counts today.
+    """
+    claims = uow.uses.counting(voice.uid, now=now)
+    if not claims:
+        return
+    place = printable(claims[0].place)
+    more = f" and {len(claims) - 1} more" if len(claims) > 1 else ""
+    raise InUse(
+        f'"{voice.name}" is in use at {place} (claimed {ago(now - claims[0].claimed_at)}){more}, '
+        "so nothing was changed",
+        hint=f"drop the claim with: vlm use remove {voice.name} --where {shlex.quote(place)}",
+    )
 
 
 def check_generation(before: dict[str, int], *, uow: UnitOfWork) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lifecycle.domain.errors import NotFound, UsageError
+from lifecycle.domain.failpoints import hit
 from lifecycle.domain.subjects import Subject
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from lifecycle.registry.unit_of_work import UnitOfWork
 
 MAX_ID = 200
+MAX_CONTACT = 500
 _PSEUDONYM = re.compile(r"s-[0-9a-f]{8}")
 # Whoever registers their own voice is a person of the registry like any other, without an id of theirs.
 OWN_VOICE = "\N{NULL}own voice"
@@ -39,9 +41,97 @@ def find_subject(told: str, *, uow: UnitOfWork, rooms: Rooms) -> Subject | None:
     if _PSEUDONYM.fullmatch(told):
         found = uow.subjects.by_pseudonym(told)
         if found is None:
-            raise NotFound(f'there is no subject "{told}"', hint="vlm list")
+            raise NotFound(f'there is no subject "{told}"', hint="vlm subject list")
         return found
     return uow.subjects.by_tag(rooms.vault.keys.lookup_tag(told))
+
+
+def known_subject(told: str, *, uow: UnitOfWork, rooms: Rooms) -> Subject:
+    """Return the person of an id or pseudonym.
+
+    Raises:
+        NotFound: Nobody is known by it; the id itself is not repeated, since errors end up in logs.
+    """
+    found = find_subject(told, uow=uow, rooms=rooms)
+    if found is None:
+        raise NotFound("nobody is known by this id", hint="vlm subject list")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """A person who is known now.
+
+    Attributes:
+        subject: Their pseudonym; None where a rehearsal cannot know it yet.
+        created: Whether nobody was known by this id before.
+    """
+
+    subject: str | None
+    created: bool
+    contact: bool
+    dry_run: bool = False
+
+    def to_json(self) -> dict[str, object]:
+        """Return the result for programs."""
+        return {
+            "subject": self.subject,
+            "created": self.created,
+            "contact": self.contact,
+            "dry_run": self.dry_run,
+            "next": self._next(),
+        }
+
+    def _next(self) -> str | None:
+        return None if self.subject is None else f"vlm subject consent {self.subject} --evidence FILE"
+
+    def lines(self) -> list[str]:
+        """Return the result for people."""
+        if self.subject is None:
+            return ["would add one person, under a random pseudonym; nothing was changed (--dry-run)"]
+        first = f"{self.subject} is {'the new pseudonym' if self.created else 'known already'}"
+        kept = "; the contact is kept, sealed" if self.contact else ""
+        return [f"{first}{kept}", f"next: {self._next()}"]
+
+
+def add_subject(told: str, *, contact: str | None, rooms: Rooms, dry_run: bool = False) -> Added:
+    """Make a person known, or find them; their id is kept sealed and looked up by a keyed tag.
+
+    Args:
+        contact: How to reach them; kept sealed, and replaces what was kept before.
+
+    Raises:
+        UsageError: The id or the contact is empty or too long.
+        NotFound: It is a pseudonym, and nobody has it.
+    """
+    contact = None if contact is None else _checked_contact(contact)
+    with rooms.registry.write() as uow:
+        known = find_subject(told, uow=uow, rooms=rooms)
+        if dry_run:
+            told_as = None if known is None else known.pseudonym
+            return Added(told_as, known is None, contact is not None, dry_run=True)
+        person = person_of(told, uow=uow, rooms=rooms)
+        subject = person.subject
+        sealed = None if contact is None else rooms.vault.keys.seal_text(subject.uid, contact)
+        if person.new:
+            uow.subjects.add(replace(subject, contact=sealed), tag=person.tag)
+        elif sealed is not None:
+            uow.subjects.set_contact(subject.uid, sealed)
+        if person.new or sealed is not None:
+            verb = "subject.add" if person.new else "subject.contact"
+            uow.trail.append(verb, subject_uid=subject.uid)
+            hit("subject.before_commit")
+            uow.commit()
+    return Added(subject.pseudonym, person.new, contact is not None)
+
+
+def _checked_contact(contact: str) -> str:
+    contact = contact.strip()
+    if not contact or len(contact) > MAX_CONTACT or not contact.isprintable():
+        raise UsageError(
+            f"a contact has 1 to {MAX_CONTACT} printable characters", hint="vlm subject add --help"
+        )
+    return contact
 
 
 def person_of(told: str, *, uow: UnitOfWork, rooms: Rooms) -> Person:
@@ -75,7 +165,5 @@ def checked_id(told: str) -> str:
     """
     told = told.strip(" \t\r\n")
     if not told or len(told) > MAX_ID:
-        raise UsageError(
-            f"an id of a subject has 1 to {MAX_ID} characters", hint="vlm register NAME --subject ID"
-        )
+        raise UsageError(f"an id of a subject has 1 to {MAX_ID} characters", hint="vlm subject add --help")
     return told

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, or_, select, update
+from sqlalchemy import Connection, Row, func, or_, select, update
 
 from lifecycle.domain.errors import IntegrityError
 from lifecycle.domain.subjects import WITHDRAWAL, Case, Outcome
@@ -129,6 +129,27 @@ class CaseQueries:
         if voice_uid is not None:
             query = query.where(t.voices.c.uid == voice_uid)
         return len(self._connection.execute(query.order_by(t.artifacts.c.id)).all())
+
+    def live_uses(self, voice_uid: str, *, now: datetime) -> list[str]:
+        """Return the places where something live says that it depends on a voice."""
+        query = (
+            select(t.uses.c.place)
+            .join(t.voices, t.voices.c.id == t.uses.c.voice_id)
+            .where(
+                t.voices.c.uid == voice_uid,
+                t.uses.c.removed_at.is_(None),
+                or_(t.uses.c.valid_until.is_(None), t.uses.c.valid_until > to_text(now)),
+            )
+            .order_by(t.uses.c.id)
+        )
+        return list(self._connection.execute(query).scalars())
+
+    def backups_since(self, at: datetime) -> tuple[int, datetime | None]:
+        """Return how many backups were made since a moment, and when the newest was."""
+        copies = (t.backups.c.kind == "registry") & (t.backups.c.made_at >= to_text(at))
+        query = select(func.count(), func.max(t.backups.c.made_at)).where(copies)
+        number, newest = self._connection.execute(query).one()
+        return int(number), maybe_time(newest)
 
     def _id(self, table: Any, uid: str) -> int:
         found = self._connection.execute(select(table.c.id).where(table.c.uid == uid)).scalar()

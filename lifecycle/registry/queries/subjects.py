@@ -78,7 +78,7 @@ class SubjectQueries:
         if voice_uid is not None:
             voice_id = self._id(t.voices, voice_uid)
             query = query.where(or_(t.consents.c.voice_id == voice_id, t.consents.c.voice_id.is_(None)))
-        return [_consent(row) for row in self._connection.execute(query)]
+        return [consent_of(row) for row in self._connection.execute(query)]
 
     def add_consent(self, consent: Consent, *, voice_uid: str | None) -> None:
         """Store a consent for one voice, or for every voice of the person."""
@@ -259,7 +259,8 @@ class SubjectQueries:
         return int(found)
 
 
-def _consent(row: Row[Any]) -> Consent:
+def consent_of(row: Row[Any]) -> Consent:
+    """Return the consent of a row that also names its person as `subject_uid`."""
     return Consent(
         uid=row.uid,
         subject_uid=row.subject_uid,
