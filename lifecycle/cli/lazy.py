@@ -42,7 +42,7 @@ class LazyGroup(TyperGroup):
         super().__init__(**settings)
 
     @property
-    def commands(self) -> MutableMapping[str, Any]:  # type: ignore[override]
+    def commands(self) -> MutableMapping[str, Any]:
         """Every command, in the order of a voice's life."""
         return {name: command for family in self.families for name, command in self._family(family).items()}
 
@@ -70,6 +70,9 @@ class LazyGroup(TyperGroup):
             found = self._family(INDEX[cmd_name][0]).get(cmd_name)
             if found is not None:
                 return found
+        for family in self.families:
+            if family not in _INDEXED and cmd_name in self._family(family):
+                return self._family(family)[cmd_name]
         return self.commands.get(cmd_name)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:

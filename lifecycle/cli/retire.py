@@ -26,6 +26,9 @@ OriginalsOption = Annotated[
 RequestOption = Annotated[
     str, typer.Option("--request", metavar="ID", help="The request that asks for it; kept sealed.")
 ]
+EvenIfUsedOption = Annotated[
+    bool, typer.Option("--even-if-used", help="Also where something live depends on the voice.")
+]
 BasisOption = Annotated[
     str, typer.Option("--basis", metavar="WORD", help="Why: withdrawal, expiry, contract or order.")
 ]
@@ -47,6 +50,7 @@ def retire(
     originals: OriginalsOption = False,
     request: RequestOption = "",
     basis: BasisOption = "",
+    even_if_used: EvenIfUsedOption = False,
     confirm: ConfirmOption = "",
     yes: YesOption = False,
     dry_run: DryRunOption = False,
@@ -66,12 +70,14 @@ def retire(
     call = Invocation(json=json, quiet=quiet, verbose=verbose, yes=yes or confirm == name, dry_run=dry_run)
     _check(basis=basis, confirm=confirm, name=name)
     if purge_audio:
-        wanted = PurgeRequest(name, PurgeVerb.PURGE_AUDIO, originals, request or None, basis or None)
+        wanted = PurgeRequest(
+            name, PurgeVerb.PURGE_AUDIO, originals, request or None, basis or None, even_if_used
+        )
         _purge(wanted, call)
         return
-    if originals or request or basis:
+    if originals or request or basis or even_if_used:
         raise UsageError(
-            "--originals, --request and --basis belong to a purge",
+            "--originals, --request, --basis and --even-if-used belong to a purge",
             hint=f"vlm retire {name} --purge-audio --dry-run",
         )
     done = move(name, rooms=call.rooms(), dry_run=dry_run)
@@ -87,6 +93,7 @@ def erase(
     originals: OriginalsOption = False,
     request: RequestOption = "",
     basis: BasisOption = "",
+    even_if_used: EvenIfUsedOption = False,
     confirm: ConfirmOption = "",
     yes: YesOption = False,
     dry_run: DryRunOption = False,
@@ -103,7 +110,7 @@ def erase(
 
     call = Invocation(json=json, quiet=quiet, verbose=verbose, yes=yes or confirm == name, dry_run=dry_run)
     _check(basis=basis, confirm=confirm, name=name)
-    _purge(PurgeRequest(name, PurgeVerb.ERASE, originals, request or None, basis or None), call)
+    _purge(PurgeRequest(name, PurgeVerb.ERASE, originals, request or None, basis or None, even_if_used), call)
 
 
 def _check(*, basis: str, confirm: str, name: str) -> None:

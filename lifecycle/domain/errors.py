@@ -5,6 +5,7 @@ VlmError                     1  our fault: a bug
 ├── NotFound                 3  a voice, file, runtime or subject that does not exist
 ├── Refused                  4  hold, use, state, policy, consent, or a confirmation that is missing
 │   ├── Held                 4  a hold forbids it
+│   ├── InUse                4  something live depends on it
 │   └── Mute                 4  the voice's conditioning was purged
 ├── IntegrityError           5  hash, signature, trail or rollback
 ├── UnreadableFile           6  a file that could not be read, or not to its end
@@ -60,6 +61,12 @@ class Held(Refused):
     """A hold on the voice or its subject forbids every deletion."""
 
     code = "held"
+
+
+class InUse(Refused):
+    """Something live depends on the voice, so it is not purged or erased."""
+
+    code = "in_use"
 
 
 class Mute(Refused):

@@ -22,7 +22,7 @@ _SECRET = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
+class Claim:
     """A claim that something live depends on a voice; unique per voice and place.
 
     Attributes:

@@ -7,6 +7,7 @@ import os
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import IO
 
 from lifecycle.domain.errors import VlmError
@@ -132,6 +133,15 @@ def megabytes(size_bytes: float) -> str:
         if size_bytes >= scale:
             return f"{size_bytes / scale:.1f} {unit}"
     return f"{int(size_bytes)} B"
+
+
+def ago(age: timedelta) -> str:
+    """Return how long ago something was, for people; in whole units, rounded down."""
+    seconds = max(age.total_seconds(), 0)
+    for length, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= length:
+            return f"{int(seconds // length)} {unit} ago"
+    return "just now"
 
 
 def duration(seconds: float) -> str:

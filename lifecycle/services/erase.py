@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 
 
 def erase(
-    name: str, *, rooms: Rooms, request: str | None = None, basis: str | None = None, originals: bool = False
+    name: str,
+    *,
+    rooms: Rooms,
+    request: str | None = None,
+    basis: str | None = None,
+    originals: bool = False,
+    even_if_used: bool = False,
 ) -> Purged:
     """Destroy a retired voice; an erasure that was begun and not finished is finished.
 
@@ -22,10 +28,11 @@ def erase(
     Raises:
         NotFound: No voice has this name.
         Held: A hold forbids it.
+        InUse: Something live depends on it, and that was not overruled.
         Refused: The voice is not retired.
     """
     resumed = resume_open(name, rooms=rooms)
     if resumed is not None and resumed.plan.verb is PurgeVerb.ERASE:
         return resumed
-    wanted = PurgeRequest(name, PurgeVerb.ERASE, originals, request, basis)
+    wanted = PurgeRequest(name, PurgeVerb.ERASE, originals, request, basis, even_if_used)
     return purge(preview(wanted, rooms=rooms), rooms=rooms)

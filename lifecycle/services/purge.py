@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lifecycle.domain.canonical import Json
 from lifecycle.domain.errors import Busy, IntegrityError, Refused
 from lifecycle.domain.failpoints import hit
 from lifecycle.domain.purges import Purge, PurgeState
@@ -19,7 +20,7 @@ from lifecycle.erasure.plan import Plan, PurgeVerb
 from lifecycle.registry.outbox import Promise
 from lifecycle.registry.queries.purges import Forgotten
 from lifecycle.services.arrivals import LOCK_SECONDS
-from lifecycle.services.guard import refuse_held, refuse_while_purged
+from lifecycle.services.guard import refuse_held, refuse_used, refuse_while_purged
 from lifecycle.services.purge_journal import (
     Journal,
     drop_journal,
@@ -56,6 +57,7 @@ def purge(planned: Preview, *, rooms: Rooms) -> Purged:
 
     Raises:
         Held: A hold was placed since; nothing was changed.
+        InUse: A claim was made since; nothing was changed.
         Refused: The voice changed since the plan was shown; nothing was changed.
         Busy: Another process is destroying something.
     """
@@ -165,6 +167,7 @@ def _begin(planned: Preview, *, rooms: Rooms) -> Purge:
         voice = uow.voices.get(planned.request.name)
         refuse_while_purged(voice, uow=uow)
         refuse_held(voice, uow=uow)
+        _refuse_used(planned, voice, uow=uow, rooms=rooms)
         _refuse_changed(planned, voice, uow=uow)
         journal = Journal(
             name=planned.request.name,
@@ -183,6 +186,13 @@ def _begin(planned: Preview, *, rooms: Rooms) -> Purge:
     rooms.vault.ledger.append(EntryKind.PLANNED, begun.uid, ids=ledger_ids(plan, digest=begun.plan_digest))
     hit("purge.after_ledger_planned")
     return begun
+
+
+def _refuse_used(planned: Preview, voice: Voice, *, uow: UnitOfWork, rooms: Rooms) -> list[Json]:
+    """Refuse what is in use; return the ids of the claims where that was overruled (a place may name the voice)."""
+    if not planned.request.even_if_used:
+        refuse_used(voice, uow=uow, now=rooms.clock())
+    return [claim.uid for claim in uow.uses.counting(voice.uid, now=rooms.clock())]
 
 
 def _refuse_changed(planned: Preview, voice: Voice, *, uow: UnitOfWork) -> None:
@@ -217,6 +227,7 @@ def _commit(begun: Purge, planned: Preview, *, rooms: Rooms) -> Purge:
         with rooms.registry.write() as uow:
             voice = uow.voices.get(planned.request.name)
             refuse_held(voice, uow=uow)
+            overruled = _refuse_used(planned, voice, uow=uow, rooms=rooms)
             _refuse_changed(planned, voice, uow=uow)
             committed = uow.purges.move(begun, PurgeState.COMMITTED, at=now)
             if voice.state is not State.RETIRED:
@@ -238,6 +249,7 @@ def _commit(begun: Purge, planned: Preview, *, rooms: Rooms) -> Purge:
                     "basis": plan.basis,
                     "request": planned.request.request,
                     "before": voice.state.value,
+                    **({"uses_overruled": overruled} if overruled else {}),
                 },
             )
             hit("purge.before_commit")

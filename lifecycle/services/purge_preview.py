@@ -16,7 +16,7 @@ from lifecycle.domain.voices import DataClass, Role, State, Voice
 from lifecycle.erasure.graph import Node, NodeState
 from lifecycle.erasure.plan import Evidence, KeySet, Plan, PurgeVerb, Scope, make_plan
 from lifecycle.erasure.receipt import rfc3339
-from lifecycle.erasure.uncovered import uncovered
+from lifecycle.erasure.uncovered import MOVED, SERVER, uncovered
 from lifecycle.services.guard import refuse_held, refuse_used, refuse_while_purged
 from lifecycle.services.originals import Original, find_originals
 from lifecycle.services.policy import load_policy, policy_home
@@ -276,7 +276,10 @@ def _model_until(voice: Voice, rooms: Rooms) -> str | None:
 def not_covered(verb: PurgeVerb, *, rooms: Rooms) -> tuple[Node, ...]:
     """Return the places that no purge of this installation reaches, by name."""
     # Models lie plain, so that no key protects a copy of them.
-    others = ("copies of the registry made before, which hold the model",) if verb is PurgeVerb.ERASE else ()
+    others = ["copies of the registry made before, which hold the model"] if verb is PurgeVerb.ERASE else []
+    others += [] if rooms.registry.database.rewrites else SERVER
+    with rooms.registry.read() as uow:
+        others += [MOVED] if uow.facts.left_behind() else []
     try:
         mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:

