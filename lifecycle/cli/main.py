@@ -14,7 +14,7 @@ from lifecycle.domain.errors import UsageError, VlmError
 # One module per family, in the order of a voice's life; each has `add(app)` and is imported when it is called.
 # After a change of commands: python -m lifecycle.cli.reference > docs/reference/cli.md
 FAMILIES = (
-    "home", "runtime", "make", "register", "import_", "shelf", "use", "inspect", "verify", "audit",
+    "home", "runtime", "make", "register", "import_", "shelf", "use", "inspect", "verify", "audit", "schedule",
     "states", "subject", "hold", "retire", "trail", "backup", "spec", "lock", "demo",
 )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,6 +72,18 @@ def register(
             "--audio", metavar="DIR|FILE", help="Recordings it was made from; kept sealed; repeatable."
         ),
     ] = None,
+    features: Annotated[
+        Files | None,
+        typer.Option(
+            "--features", metavar="FILE", help="Made from its recordings, such as an RVC index; repeatable."
+        ),
+    ] = None,
+    recorded_on: Annotated[
+        datetime | None,
+        typer.Option(
+            "--recorded-on", metavar="DATE", formats=["%Y-%m-%d"], help="Day of the recordings, in UTC."
+        ),
+    ] = None,
     move: MoveOption = False,
     subject: SubjectOption = None,
     consent: ConsentOption = None,
@@ -78,6 +91,15 @@ def register(
     own_voice: OwnVoiceOption = False,
     owner: OwnerOption = None,
     contact: ContactOption = None,
+    rights: Annotated[
+        str | None, typer.Option("--rights", metavar="TEXT", help="What it may be used for.")
+    ] = None,
+    contract_ends: Annotated[
+        datetime | None,
+        typer.Option(
+            "--contract-ends", metavar="DATE", formats=["%Y-%m-%d"], help="Last day of the contract, in UTC."
+        ),
+    ] = None,
     upstream: Annotated[
         str | None, typer.Option("--upstream", metavar="URL", help="Where its code is from.")
     ] = None,
@@ -115,6 +137,10 @@ def register(
         contact=contact,
         upstream=upstream,
         policy=policy,
+        features=tuple(features or ()),
+        rights=rights,
+        contract_ends=None if contract_ends is None else contract_ends.date(),
+        recorded_on=None if recorded_on is None else recorded_on.date(),
     )
     request.check()
     done = (preview if dry_run else run)(request, rooms=call.rooms())

@@ -14,6 +14,7 @@ from lifecycle.formats import (
     known,
     lockfiles,
     onnx,
+    other_voices,
     pt2,
     safetensors,
     torchscript,
@@ -72,9 +73,9 @@ def _read(source: Source, name: str, *, digests: bool) -> Inspection:
             return found
     if onnx.looks_like(head, name):
         return onnx.read(source, digests=digests)
-    lock = lockfiles.read(source, name)
-    if lock is not None:
-        return lock
+    told = lockfiles.read(source, name) or other_voices.read_settings(source)
+    if told is not None:
+        return told
     raise Unread("is of no kind that is known here")
 
 
@@ -152,6 +153,7 @@ def _describe(checkpoint: Checkpoint, kind: str, *, head: str | None, digests: b
     if not checkpoint.unsafe:
         findings += _class_findings(checkpoint)
         voice = gpt_sovits.recognise(checkpoint.value, shapes, dtype, head)
+        voice = voice or other_voices.recognise(checkpoint.value, shapes, dtype)
         if voice is not None:
             kind, what = voice.kind, voice.what
             facts |= voice.facts

@@ -10,7 +10,13 @@ from lifecycle.domain.failpoints import hit
 from lifecycle.domain.voices import Role, State, Voice
 from lifecycle.formats import shown
 from lifecycle.services.arrivals import arrivals
-from lifecycle.services.guard import check_generation, generations, refuse_while_purged
+from lifecycle.services.guard import (
+    check_arrival,
+    check_generation,
+    check_open_case,
+    generations,
+    refuse_while_purged,
+)
 from lifecycle.services.policy import load_policy, policy_home
 from lifecycle.services.register_intake import Reader
 from lifecycle.services.register_originals import remove_originals
@@ -21,6 +27,8 @@ from lifecycle.services.subjects import OWN_VOICE, Person, find_subject, person_
 from lifecycle.verification.plan import OURS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lifecycle.bootstrap import Rooms
     from lifecycle.registry.unit_of_work import UnitOfWork
 
@@ -28,7 +36,12 @@ __all__ = ["RegisterRequest", "Registered", "register"]
 
 
 def register(
-    request: RegisterRequest, *, rooms: Rooms, generations_before: dict[str, int] | None = None
+    request: RegisterRequest,
+    *,
+    rooms: Rooms,
+    generations_before: dict[str, int] | None = None,
+    also: Callable[[UnitOfWork, str], None] | None = None,
+    goldens: bool = True,
 ) -> Registered:
     """Register files under a name.
 
@@ -38,6 +51,8 @@ def register(
 
     Args:
         generations_before: Of the voice's people when work began whose result this is; a purge since makes it void.
+        also: Done in the same transaction, with the voice's uid; where nothing is new, in one of its own.
+        goldens: Record what the voice says today, where a runtime is here; else that stays pending.
 
     Raises:
         UsageError: Options contradict each other, or a new voice comes without weights.
@@ -55,12 +70,12 @@ def register(
         intake = reader.read_all()
         hit("register.after_files")
         _settle_version(begun, intake, reader)
-        created = _commit(begun, intake, rooms)
+        created = _commit(begun, intake, rooms, also=also)
         coming.keep()
         hit("register.after_commit")
         stored = coming.stored_bytes
     removed, left = remove_originals(intake.originals, rooms=rooms, asked=request.move)
-    golden = _golden(begun, intake, rooms)
+    golden = _golden(begun, intake, rooms, wanted=goldens)
     return _told(begun, intake, created, rooms, stored=stored, removed=removed, left=left, golden=golden)
 
 
@@ -78,6 +93,7 @@ def _begin(request: RegisterRequest, rooms: Rooms) -> Begun:
             refuse_while_purged(voice, uow=uow)
             _refuse_retired(voice, request)
         person = _person(request, voice, uow=uow, rooms=rooms)
+        _refuse_withdrawn(request, voice, person, uow=uow, rooms=rooms, renewed=bool(request.consents))
         artifacts = [] if voice is None else uow.voices.artifacts(voice.uid)
         begun = Begun(
             request=request,
@@ -88,18 +104,48 @@ def _begin(request: RegisterRequest, rooms: Rooms) -> Begun:
             artifacts=artifacts,
             sets=[] if voice is None else uow.voices.sets(voice.uid),
             person=person,
-            generations={} if voice is None else generations(voice, uow=uow),
+            generations=_generations(voice, person, uow=uow),
             voice_uid=rooms.new_uid() if voice is None else voice.uid,
-            has_consent=_has_consent(voice, uow=uow),
-            held={a.fingerprint: a for a in artifacts if a.fingerprint is not None},
+            has_consent=_has_consent(voice, person, uow=uow),
+            held={(a.role, a.fingerprint): a for a in artifacts if a.fingerprint is not None},
         )
     begun.version_uid = begun.current.uid if begun.current is not None else rooms.new_uid()
     return begun
 
 
-def _has_consent(voice: Voice | None, *, uow: UnitOfWork) -> bool:
-    people = () if voice is None else voice.subject_uids
-    return voice is not None and any(uow.subjects.consents(uid, voice_uid=voice.uid) for uid in people)
+def _has_consent(voice: Voice | None, person: Person | None, *, uow: UnitOfWork) -> bool:
+    if voice is not None:
+        people = voice.subject_uids
+        return any(uow.subjects.consents(uid, voice_uid=voice.uid) for uid in people)
+    return person is not None and bool(uow.subjects.consents_for_all(person.subject.uid))
+
+
+def _generations(voice: Voice | None, person: Person | None, *, uow: UnitOfWork) -> dict[str, int]:
+    """Return the generation of everybody whose things arrive, known people only."""
+    found = {} if voice is None else generations(voice, uow=uow)
+    if person is not None and not person.new:
+        found[person.subject.uid] = person.subject.generation
+    return found
+
+
+def _refuse_withdrawn(
+    request: RegisterRequest,
+    voice: Voice | None,
+    person: Person | None,
+    *,
+    uow: UnitOfWork,
+    rooms: Rooms,
+    renewed: bool,
+) -> None:
+    """Take nothing in of a person who withdrew, until there is a newer consent; one's own voice needs none."""
+    uid = None if person is None or person.new else person.subject.uid
+    if uid is None or not (request.brings_things or request.consents):
+        return
+    voice_uid = None if voice is None else voice.uid
+    if request.own_voice or (voice is not None and voice.own_voice) or not request.brings_things:
+        check_open_case(uid, voice_uid, uow=uow)
+        return
+    check_arrival(uid, voice_uid, renewed=renewed, uow=uow, now=rooms.clock())
 
 
 def _policy_name(request: RegisterRequest, voice: Voice | None, rooms: Rooms) -> str:
@@ -161,10 +207,16 @@ def _settle_version(begun: Begun, intake: Intake, reader: Reader) -> None:
     reader.specification()
 
 
-def _commit(begun: Begun, intake: Intake, rooms: Rooms) -> str:
+def _commit(
+    begun: Begun, intake: Intake, rooms: Rooms, *, also: Callable[[UnitOfWork, str], None] | None
+) -> str:
     """Write the rows in one transaction, unless nothing is new; return what was created."""
     voice = changed_voice(begun, intake)
     if not begun.new_version and not intake.new and not intake.consents and voice == begun.voice:
+        if also is not None:
+            with rooms.registry.write() as uow:
+                also(uow, voice.uid)
+                uow.commit()
         return "nothing"
     with rooms.registry.write() as uow:
         now = uow.voices.find(begun.request.name)
@@ -173,18 +225,23 @@ def _commit(begun: Begun, intake: Intake, rooms: Rooms) -> str:
                 f'"{begun.request.name}" changed while its files were read; nothing was stored',
                 hint="vlm list",
             )
+        _refuse_withdrawn(
+            begun.request, now, begun.person, uow=uow, rooms=rooms, renewed=bool(intake.consents)
+        )
+        check_generation(begun.generations, uow=uow)
         if now is not None:
             refuse_while_purged(now, uow=uow)
             _refuse_retired(now, begun.request)
-            check_generation(begun.generations, uow=uow)
             voice = replace(voice, state=now.state)
         created = write_rows(begun, intake, voice, uow=uow)
+        if also is not None:
+            also(uow, voice.uid)
         hit("register.before_commit")
         uow.commit()
     return created
 
 
-def _golden(begun: Begun, intake: Intake, rooms: Rooms) -> str:
+def _golden(begun: Begun, intake: Intake, rooms: Rooms, *, wanted: bool) -> str:
     """Record what the voice says today, where a runtime is here; its failure is a finding, not an error."""
     from lifecycle.services.golden import record_if_possible
 
@@ -192,6 +249,8 @@ def _golden(begun: Begun, intake: Intake, rooms: Rooms) -> str:
     ours = any(a.kind == OURS for a in (*begun.artifacts, *intake.new))
     if not heard or not ours:
         return "none"
+    if not wanted:
+        return "pending"
     try:
         return "pending" if record_if_possible(begun.request.name, rooms=rooms) is None else "recorded"
     except VlmError as error:

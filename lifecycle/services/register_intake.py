@@ -18,6 +18,7 @@ from lifecycle.formats import shown
 from lifecycle.registry.queries.voices import RecordingSet
 from lifecycle.render.output import duration, megabytes
 from lifecycle.services.arrivals import Arrivals, Arrived, NotWanted
+from lifecycle.services.papers import refuse_withdrawn
 from lifecycle.services.recordings import find_recordings, recording_or_skip, require_recording
 from lifecycle.services.register_request import Reference
 from lifecycle.services.register_state import (
@@ -38,7 +39,14 @@ if TYPE_CHECKING:
     from lifecycle.vault.seal import DataKey
 
 MAX_CONSENT_BYTES = 64 << 20
-NO_WEIGHTS = frozenset({"audio", "lockfile", "vlm-speaker", "numpy"})
+NO_WEIGHTS = frozenset({"audio", "lockfile", "vlm-speaker", "numpy", "faiss-index"})
+# Files without which weights cannot be read; they come with --weights and become the voice's configuration.
+SETTINGS = frozenset({"so-vits-svc-config"})
+# What a day of recording is said of.
+RECORDED = frozenset({Role.AUDIO, Role.REFERENCE, Role.FEATURES})
+NO_FEATURES = frozenset(
+    {"audio", "lockfile", "vlm-voice", "vlm-speaker", "gpt-sovits-gpt", "gpt-sovits-sovits"}
+)
 NO_EMBEDDING = frozenset({"audio", "lockfile", "vlm-voice"})
 
 
@@ -61,12 +69,15 @@ class Reader:
         request = self._begun.request
         for path in request.weights:
             self.intake.weights.append(self._plain(path, Role.WEIGHTS, refuse=NO_WEIGHTS))
+        self._require_weights()
         if request.lockfile is not None:
             self.intake.lock = self._plain(request.lockfile, Role.LOCKFILE, only="lockfile").inspection
         if request.embedding is not None:
             self.intake.embedding = self._sealed(request.embedding, Role.EMBEDDING, refuse=NO_EMBEDDING)
         for reference in request.references:
             self._reference(reference)
+        for path in request.features:
+            self._sealed(path, Role.FEATURES, refuse=NO_FEATURES)
         for path in request.audio:
             self._recordings(path)
         for path in request.consents:
@@ -81,9 +92,10 @@ class Reader:
         """Let what came belong to the new version, the files of its weights that an older one has too."""
         here = {(a.role, a.digest) for a in self.intake.new}
         for arrived in self.intake.weights:
-            if (Role.WEIGHTS, arrived.digest) not in here:
-                self._add(arrived, Role.WEIGHTS, {})
-                here.add((Role.WEIGHTS, arrived.digest))
+            place = (role_of(arrived, Role.WEIGHTS), arrived.digest)
+            if place not in here:
+                self._add(arrived, place[0], {})
+                here.add(place)
         self.intake.follow(self._begun.version_uid, ())
 
     def specification(self) -> None:
@@ -106,12 +118,18 @@ class Reader:
         arrived = self._coming.take(
             path,
             look=lambda found, name: require_fitting(found, name, role=role, refuse=refuse, only=only),
-            find=lambda content: self._held_plain(content, role),
+            find=lambda content: self._held_plain(content, role) or self._held_plain(content, Role.CONFIG),
             seen=step.advance,
         )
         step.done(_told(path, arrived))
-        self._note(arrived, role)
+        self._note(arrived, role_of(arrived, role))
         return arrived
+
+    def _require_weights(self) -> None:
+        """Refuse settings alone: they are part of what a voice is, but no voice."""
+        if self.intake.weights and all(role_of(a, Role.WEIGHTS) is Role.CONFIG for a in self.intake.weights):
+            name = shown(self.intake.weights[0].path.name)
+            raise UnreadableFile(f'"{name}" is settings without weights; nothing was stored')
 
     def _sealed(self, path: Path, role: Role, *, refuse: frozenset[str]) -> Arrived:
         step = self._rooms.progress.step("sealing", size_of(path), "bytes")
@@ -192,16 +210,16 @@ class Reader:
         content = small_file(path, MAX_CONSENT_BYTES)
         if not content:
             raise UnreadableFile(f'"{shown(path.name)}" is empty, so it is no consent; nothing was stored')
-        # The same paper for another end is another agreement, so the end is part of what is recognised.
-        tagged = blake3(content).hexdigest() + str(request.consent_until)
+        self._refuse_withdrawn(content, path.name)
+        # The same paper for another term or scope is another agreement, so they are part of what is recognised.
+        tagged = blake3(content).hexdigest() + str(request.consent_until) + request.consent_terms
         print_ = self._fingerprint(Digest("blake3", blake3(tagged.encode()).hexdigest()))
-        if print_ in self._begun.held:
+        if (Role.CONSENT, print_) in self._begun.held:
             self.intake.known += 1
             return
         end = request.consent_end
-        key = self._key(
-            DataClass.EVIDENCE, until=None if end is None else self._begun.policy.keep_evidence.after(end)
-        )
+        keep = self._begun.policy.keep_evidence
+        key = self._key(DataClass.EVIDENCE, until=None if end is None or keep is None else keep.after(end))
         stored = self._coming.take_bytes(content, key=key)
         artifact = self._artifact(Role.CONSENT, "document", {}, path=path)
         artifact = replace(
@@ -209,6 +227,15 @@ class Reader:
         )
         self.intake.new.append(artifact)
         self.intake.consents.append((self.new_uid(), artifact.uid))
+
+    def _refuse_withdrawn(self, content: bytes, name: str) -> None:
+        person, voice = self._begun.person, self._begun.voice
+        if person is not None and not person.new:
+            with self._rooms.registry.read() as uow:
+                uid = None if voice is None else voice.uid
+                refuse_withdrawn(
+                    person.subject, content, name, voice_uid=uid, uow=uow, rooms=self._rooms
+                )
 
     def _words(
         self,
@@ -275,6 +302,7 @@ class Reader:
             label=label,
             fingerprint=None,
             added_at=self._begun.now,
+            recorded_at=self._begun.request.recorded_at if role in RECORDED else None,
         )
 
     def _print_of(self, arrived: Arrived) -> str | None:
@@ -286,8 +314,7 @@ class Reader:
     def _held_sealed(self, content: Digest, role: Role) -> Artifact | None:
         fingerprint = self._fingerprint(content)
         came = next((a for a in self.intake.new if a.role is role and a.fingerprint == fingerprint), None)
-        held = self._begun.held.get(fingerprint)
-        return held if held is not None and held.role is role else came
+        return self._begun.held.get((role, fingerprint), came)
 
     def _held_plain(self, content: Digest, role: Role) -> Artifact | None:
         mine = [a for a in self._begun.artifacts if a.version_uid == self._begun.version_uid]
@@ -311,6 +338,11 @@ class Reader:
             self.intake.sets.append(made)
         self._begun.keys[place] = key
         return key
+
+
+def role_of(arrived: Arrived, role: Role) -> Role:
+    """Return the role of a file of a voice's weights: settings that came along are its configuration."""
+    return Role.CONFIG if role is Role.WEIGHTS and arrived.inspection.kind in SETTINGS else role
 
 
 def _told(path: Path, arrived: Arrived) -> str:

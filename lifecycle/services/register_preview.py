@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from lifecycle.domain.errors import UnreadableFile, UsageError
 from lifecycle.domain.voices import Role
 from lifecycle.formats import Inspection, shown
-from lifecycle.services.guard import refuse_while_purged
+from lifecycle.services.guard import check_arrival, refuse_while_purged
 from lifecycle.services.inspect import inspect_file
 from lifecycle.services.policy import load_policy, policy_home
 from lifecycle.services.recordings import find_recordings, require_recording
-from lifecycle.services.register_intake import MAX_CONSENT_BYTES, NO_EMBEDDING, NO_WEIGHTS
+from lifecycle.services.register_intake import MAX_CONSENT_BYTES, NO_EMBEDDING, NO_FEATURES, NO_WEIGHTS
 from lifecycle.services.register_request import Registered, RegisterRequest, Stored
 from lifecycle.services.register_state import require_fitting, small_file
 from lifecycle.services.spec import MAX_BYTES, read_spec
@@ -40,6 +40,10 @@ def preview(request: RegisterRequest, *, rooms: Rooms) -> Registered:
         if voice is not None:
             refuse_while_purged(voice, uow=uow)
         known = None if request.subject is None else find_subject(request.subject, uow=uow, rooms=rooms)
+        uid = known.uid if known is not None else next(iter(voice.subject_uids), None) if voice else None
+        if request.brings_things and not (request.own_voice or (voice is not None and voice.own_voice)):
+            mine = None if voice is None else voice.uid
+            check_arrival(uid, mine, renewed=bool(request.consents), uow=uow, now=rooms.clock())
         versions = [] if voice is None else uow.voices.versions(voice.uid)
     load_policy(request.policy or rooms.settings.default_policy, own=policy_home(rooms))
     files, skipped = _files(request)
@@ -71,6 +75,7 @@ def _files(request: RegisterRequest) -> tuple[list[Stored], list[str]]:
         found = inspect_file(reference.path)
         require_recording(found.inspection, reference.path.name)
         files.append(_stored(Role.REFERENCE, found.inspection, found.size))
+    files += [_look(path, Role.FEATURES, refuse=NO_FEATURES) for path in request.features]
     for path in request.audio:
         before = len(files)
         listed = find_recordings(path)

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, time
 from pathlib import Path
 
 from lifecycle.domain.errors import UsageError
+from lifecycle.domain.subjects import ALL, checked_scope, checked_term
 from lifecycle.domain.voices import checked_name
 from lifecycle.render.output import megabytes
 
@@ -34,9 +35,15 @@ class RegisterRequest:
 
     Attributes:
         subject: Id or pseudonym of the person whose voice it is.
+        features: Features made from recordings, such as an RVC index; personal things like the recordings.
         consent_until: The last day on which the consents hold, in UTC; None: until withdrawn.
+        consent_from: The first day on which they hold; None: from now on.
+        consent_scope: What they agree to, in words of `lifecycle.domain.subjects.SCOPES`; None: everything.
         own_voice: The voice is the caller's own, so no consent is asked for.
         move: Remove the original recordings once their sealed copies were read back.
+        rights: What the voice may be used for, in words.
+        contract_ends: The last day of the contract with its person, in UTC.
+        recorded_on: The day of the recordings; without it nobody knows, since times of files are not believed.
     """
 
     name: str
@@ -56,17 +63,53 @@ class RegisterRequest:
     contact: str | None = None
     upstream: str | None = None
     policy: str | None = None
+    features: tuple[Path, ...] = ()
+    rights: str | None = None
+    contract_ends: date | None = None
+    recorded_on: date | None = None
+    consent_from: date | None = None
+    consent_scope: str | None = None
 
     @property
     def brings_things(self) -> bool:
         """Whether it brings anything but consents and words about the voice."""
         files = (self.embedding, self.lockfile, self.image, self.io_spec)
-        return bool(self.weights or self.references or self.audio or any(files))
+        return bool(self.weights or self.references or self.audio or self.features or any(files))
+
+    @property
+    def consent_start(self) -> datetime | None:
+        """The moment from which on the consents hold."""
+        return None if self.consent_from is None else datetime.combine(self.consent_from, time.min, UTC)
+
+    @property
+    def consent_words(self) -> str:
+        """What the consents agree to, as it is stored.
+
+        Raises:
+            UsageError: There is no such scope.
+        """
+        return ALL if self.consent_scope is None else checked_scope(self.consent_scope)
+
+    @property
+    def consent_terms(self) -> str:
+        """What tells two agreements on one paper apart, but for the end; empty where nothing was said."""
+        told = (self.consent_from, self.consent_scope and self.consent_words)
+        return "" if told == (None, None) else f" {told[0]} {told[1]}"
 
     @property
     def consent_end(self) -> datetime | None:
         """The moment at which the consents end."""
-        return None if self.consent_until is None else datetime.combine(self.consent_until, time.max, UTC)
+        return _end_of(self.consent_until)
+
+    @property
+    def contract_end(self) -> datetime | None:
+        """The moment at which the contract ends."""
+        return _end_of(self.contract_ends)
+
+    @property
+    def recorded_at(self) -> datetime | None:
+        """The moment that stands for the day of the recordings: its end, in UTC."""
+        return _end_of(self.recorded_on)
 
     def check(self) -> None:
         """Refuse what contradicts itself.
@@ -82,14 +125,32 @@ class RegisterRequest:
             )
         if self.consent_until and not self.consents:
             raise UsageError("--consent-until belongs to a --consent FILE", hint=again)
-        if self.move and not self.audio:
+        _check_terms(self, again)
+        if self.move and not self.audio and not self.references:
             raise UsageError(
-                "--move says what happens to the files of --audio, and there are none", hint=again
+                "--move says what happens to the files of --audio and --ref, and there are none", hint=again
             )
-        for name in ("owner", "contact", "upstream", "image"):
+        if self.recorded_on and not self.audio and not self.references:
+            raise UsageError("--recorded-on belongs to --audio or --ref", hint=again)
+        for name in ("owner", "contact", "rights", "upstream", "image"):
             value = getattr(self, name)
             if value is not None and (len(value) > 500 or not value.strip() or not value.isprintable()):
                 raise UsageError(f"--{name} is empty, too long, or cannot be printed", hint=again)
+
+
+def _end_of(day: date | None) -> datetime | None:
+    return None if day is None else datetime.combine(day, time.max, UTC)
+
+
+def _check_terms(request: RegisterRequest, again: str) -> None:
+    if (request.consent_from or request.consent_scope) and not request.consents:
+        raise UsageError("--consent-from and --consent-scope belong to a --consent FILE", hint=again)
+    try:
+        _ = request.consent_words
+        # A consent that ended may come in with a voice of long ago; one that never held may not.
+        checked_term(request.consent_from, request.consent_until, today=date.min)
+    except UsageError as error:
+        raise UsageError(error.message, hint=again) from None
 
 
 @dataclass(frozen=True, slots=True)

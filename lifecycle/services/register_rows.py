@@ -12,8 +12,6 @@ from lifecycle.services.register_state import Begun, Intake
 if TYPE_CHECKING:
     from lifecycle.registry.unit_of_work import UnitOfWork
 
-SCOPE = "voice"
-
 
 def changed_voice(begun: Begun, intake: Intake) -> Voice:
     """Return the voice as it will be; equal to what it was where nothing about it changes."""
@@ -32,6 +30,8 @@ def changed_voice(begun: Begun, intake: Intake) -> Voice:
             changed_at=begun.now,
             own_voice=request.own_voice,
             subject_uids=() if begun.person is None else (begun.person.subject.uid,),
+            rights=request.rights,
+            contract_ends_at=request.contract_end,
         )
     people = old.subject_uids
     if begun.person is not None and begun.person.subject.uid not in people:
@@ -45,6 +45,8 @@ def changed_voice(begun: Begun, intake: Intake) -> Voice:
         mute=old.mute and not heard,
         own_voice=old.own_voice or request.own_voice,
         subject_uids=people,
+        rights=request.rights or old.rights,
+        contract_ends_at=request.contract_end or old.contract_ends_at,
     )
     return new if new == old else replace(new, changed_at=begun.now)
 
@@ -80,10 +82,11 @@ def _consents(begun: Begun, intake: Intake, voice: Voice, *, uow: UnitOfWork) ->
         consent = Consent(
             uid=uid,
             subject_uid=begun.subject_uid,
-            scope=SCOPE,
+            scope=begun.request.consent_words,
             valid_until=begun.request.consent_end,
             received_at=begun.now,
             evidence_uid=evidence_uid,
+            valid_from=begun.request.consent_start,
         )
         uow.subjects.add_consent(consent, voice_uid=voice.uid)
 
@@ -106,6 +109,9 @@ def _event(begun: Begun, intake: Intake, created: str, number: int, *, uow: Unit
             "owner": request.owner,
             "upstream": request.upstream,
             "own_voice": request.own_voice,
+            "rights": request.rights,
+            "contract_ends": None if request.contract_ends is None else request.contract_ends.isoformat(),
+            "recorded_on": None if request.recorded_on is None else request.recorded_on.isoformat(),
             "consent_until": None if request.consent_until is None else request.consent_until.isoformat(),
         },
     )

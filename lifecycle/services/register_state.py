@@ -47,7 +47,7 @@ class Begun:
         version_uid: The version that things without one of their own are added to.
         has_consent: Whether the person consented to this voice before, in whatever state that is.
         keys: The data key of each class, opened or made when the first file needs it.
-        held: By fingerprint, what the voice holds already.
+        held: By role and fingerprint, what the voice holds already.
     """
 
     request: RegisterRequest
@@ -63,7 +63,7 @@ class Begun:
     version_uid: str = ""
     new_version: bool = False
     has_consent: bool = False
-    held: Mapping[str, Artifact] = field(default_factory=dict)
+    held: Mapping[tuple[Role, str], Artifact] = field(default_factory=dict)
     keys: dict[str, DataKey] = field(default_factory=dict)
 
     @property
