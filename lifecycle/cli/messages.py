@@ -36,10 +36,11 @@ LIBRARY = frozenset(
         "Missing argument '{0}'",
         "Missing option '{0}'",
         "No such command '{0}'",
+        "No such command '{0}'. Did you mean '{1}'?",
         "No such option: {0}",
         "No such option: {0} (Possible options: {1})",
         "Invalid value for '{0}': {1}",
-        "Got unexpected extra argument ({0})",
+        "Got unexpected extra argument(s) ({0})",
         "Option '{0}' requires an argument",
     }
 )
