@@ -76,6 +76,12 @@ def doctor(
             "--accept-older", help="Go on with a copy that was put back, if nothing was erased since."
         ),
     ] = False,
+    machines_gone: Annotated[
+        bool,
+        typer.Option(
+            "--machines-gone", help="End the jobs of other machines too: those machines are gone for good."
+        ),
+    ] = False,
     yes: YesOption = False,
     dry_run: DryRunOption = False,
     json: JsonOption = False,
@@ -95,6 +101,11 @@ def doctor(
             "what happened since this copy was made is given up, holds and consents included; the trail will say so"
         )
         put_back.accept_older(rooms=rooms)
+    if machines_gone and not dry_run:
+        from lifecycle.services.jobs import end_elsewhere
+
+        call.confirm("the work folders of every job of another machine are emptied, also of one that still runs")
+        end_elsewhere(rooms)
     report = examine(rooms, repair=not dry_run)
     lines = columns([[finding.state, finding.message, finding.next or ""] for finding in report.findings])
     told = {**report.to_json(), "dry_run": dry_run}

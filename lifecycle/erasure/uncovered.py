@@ -15,6 +15,14 @@ ALWAYS: Sequence[str] = (
     "files that were asked for with -o, reports and samples outside the registry",
 )
 
+# What a database server keeps of deleted rows, and nobody here can look into.
+SERVER: Sequence[str] = (
+    "the write-ahead log of the registry's database server, and archives of it",
+    "replicas, base backups and dumps of the registry's database",
+    "freed pages of the registry's database that its server did not overwrite yet",
+)
+MOVED = "what is left of the registry where it was before it was moved"
+
 _COPY_ON_WRITE = frozenset({"btrfs", "zfs", "bcachefs", "apfs", "overlay", "nilfs2"})
 _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p", "ceph", "glusterfs"})
 _SYNC = (

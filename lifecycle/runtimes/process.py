@@ -13,8 +13,6 @@ from typing import IO
 
 from lifecycle.runtimes.faults import clean
 
-# A worker's folder carries the process that made it, so that a dead one's is found and emptied.
-FOLDER_PREFIX = "worker-"
 GRACE_S = 5.0
 _STDERR_BYTES = 4096
 

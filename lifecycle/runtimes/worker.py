@@ -25,9 +25,10 @@ from typing import TYPE_CHECKING, Any
 from engine import protocol
 from lifecycle.domain.errors import Unavailable
 from lifecycle.runtimes.faults import WorkerCrashed, WorkerFailure, clean
+from lifecycle.runtimes.machine import folder_prefix
 from lifecycle.runtimes.model import Runtime
 from lifecycle.runtimes.outputs import plain_name, read_output
-from lifecycle.runtimes.process import FOLDER_PREFIX, GRACE_S, Limits, Tail, kill, pipe, status_words
+from lifecycle.runtimes.process import GRACE_S, Limits, Tail, kill, pipe, status_words
 from lifecycle.runtimes.sandbox import Cell, Sandbox
 from lifecycle.runtimes.snapshot import EngineCopy
 
@@ -119,7 +120,7 @@ class Worker:
             WorkerFailure: Its torch does not import.
             Unavailable: It is not the engine or protocol of this vlm.
         """
-        folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.getpid()}-", dir=work))
+        folder = Path(tempfile.mkdtemp(prefix=folder_prefix(), dir=work))
         read = (runtime.path, Path(runtime.python_prefix), engine.folder)
         cell = Cell(read, folder / "inputs", folder / "outputs", limits.threads)
         for inner in (cell.inputs, cell.outputs):

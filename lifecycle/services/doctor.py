@@ -7,13 +7,14 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lifecycle.domain.digest import Digest
 from lifecycle.domain.errors import Busy, IntegrityError, VlmError
 from lifecycle.services.arrivals import arrivals
-from lifecycle.services.jobs import clear_dead, strays
+from lifecycle.services.jobs import clear_dead, elsewhere, strays
 from lifecycle.services.put_back import erased_since
 from lifecycle.services.trail import seal_checkpoint, standing
 from lifecycle.vault.anchor import Standing
@@ -84,6 +85,9 @@ class Examination:
             body["error"] = {"code": IntegrityError.code, "message": self.summary, "hint": hint}
         return body
 
+
+# A job of another machine that lasts longer is said.
+_LONG = timedelta(days=1)
 
 Check = Callable[["Rooms", bool], Iterator[Finding]]
 
@@ -168,6 +172,14 @@ def _jobs(rooms: Rooms, repair: bool) -> Iterator[Finding]:
         for verb in clear_dead(rooms):
             yield Finding(
                 "dead-job", f"a {verb} that was killed had left its work folder; it is emptied", repaired=True
+            )
+    for job in elsewhere(rooms):
+        if rooms.clock() - job.started_at > _LONG:
+            yield Finding(
+                "job-elsewhere",
+                f"a {job.verb} of another machine ({str(job.machine)[:8]}) has not ended for over a day, and only "
+                "that machine can tell whether it lives",
+                next="vlm doctor --machines-gone",
             )
     for stray in strays(rooms):
         if repair:

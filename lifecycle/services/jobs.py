@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from lifecycle.domain.failpoints import hit
 from lifecycle.registry.queries.jobs import Job
-from lifecycle.runtimes.process import FOLDER_PREFIX
+from lifecycle.runtimes.machine import boot_id, is_workers, machine_id, owner_lives, runs
 
 if TYPE_CHECKING:
     from lifecycle.bootstrap import Rooms
@@ -24,7 +24,7 @@ def working(verb: str, *, rooms: Rooms) -> Iterator[Path]:
     The row that names it is durable before the folder exists, so that whoever finds the row after a crash
     knows where to look. A process that is killed leaves both; the next command empties them.
     """
-    job = Job(rooms.new_uid(), verb, os.getpid(), boot_id(), rooms.clock())
+    job = Job(rooms.new_uid(), verb, os.getpid(), boot_id(), rooms.clock(), machine=machine_id())
     with rooms.registry.write() as uow:
         uow.jobs.add(job)
         uow.commit()
@@ -38,13 +38,17 @@ def working(verb: str, *, rooms: Rooms) -> Iterator[Path]:
 
 
 def clear_dead(rooms: Rooms) -> list[str]:
-    """Empty the folders of jobs whose process is gone; return their verbs. Costs one query where there are none."""
+    """Empty the folders of jobs whose process is gone; return their verbs. Costs one query where there are none.
+
+    A job of another machine is left alone: only there can anybody see whether its process lives.
+    """
     with rooms.registry.read() as uow:
-        dead = [job for job in uow.jobs.open() if not _alive(job)]
+        dead = [job for job in uow.jobs.open() if is_here(job, rooms) and not _alive(job)]
     for job in dead:
         _end(job, rooms)
-    for folder in (rooms.settings.home / "work").glob(f"{FOLDER_PREFIX}*"):
-        if _owner_lives(folder):
+    work = rooms.settings.home / "work"
+    for folder in work.iterdir() if work.is_dir() else ():
+        if not is_workers(folder) or owner_lives(folder, shared=_shared(rooms)):
             continue
         if folder.is_dir():
             shutil.rmtree(folder, ignore_errors=True)
@@ -53,21 +57,38 @@ def clear_dead(rooms: Rooms) -> list[str]:
     return [job.verb for job in dead]
 
 
+def end_elsewhere(rooms: Rooms) -> list[str]:
+    """Empty the folders of other machines' jobs too, whose machines are gone for good; return their verbs."""
+    gone = elsewhere(rooms)
+    for job in gone:
+        _end(job, rooms)
+    return [job.verb for job in gone]
+
+
+def elsewhere(rooms: Rooms) -> list[Job]:
+    """Return the open jobs of other machines, oldest first."""
+    with rooms.registry.read() as uow:
+        return [job for job in uow.jobs.open() if not is_here(job, rooms)]
+
+
+def is_here(job: Job, rooms: Rooms) -> bool:
+    """Whether a job began on this machine: always so where the registry is a file, which has one machine."""
+    return not _shared(rooms) or job.machine in {None, machine_id()}
+
+
+def _shared(rooms: Rooms) -> bool:
+    return rooms.settings.database_url is not None
+
+
 def strays(rooms: Rooms) -> list[Path]:
     """Return what lies in the work folder and belongs to no living job."""
     root = rooms.settings.home / "work"
     with rooms.registry.read() as uow:
         known = {job.uid for job in uow.jobs.open()}
     here = sorted(root.iterdir()) if root.is_dir() else []
-    return [entry for entry in here if entry.name not in known and not _owner_lives(entry)]
-
-
-def boot_id() -> str:
-    """Return what names this start of the machine, so that process numbers of an earlier one mean nothing."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return "unknown"
+    return [
+        entry for entry in here if entry.name not in known and not owner_lives(entry, shared=_shared(rooms))
+    ]
 
 
 def _alive(job: Job) -> bool:
@@ -75,23 +96,7 @@ def _alive(job: Job) -> bool:
         return True
     if job.boot_id != boot_id():
         return False
-    return _runs(job.pid)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _owner_lives(folder: Path) -> bool:
-    """Whether a worker's folder, which names the process that made it, is still that process's."""
-    owner = folder.name.removeprefix(FOLDER_PREFIX).partition("-")[0]
-    return folder.name.startswith(FOLDER_PREFIX) and owner.isdigit() and _runs(int(owner))
+    return runs(job.pid)
 
 
 def _end(job: Job, rooms: Rooms) -> None:

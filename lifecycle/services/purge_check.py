@@ -36,6 +36,7 @@ class Places:
         work: The folder in which no job may have files.
         rows: The node of the registry's rows and what they must no longer hold.
         windows: Pieces of deleted values, hexadecimal, that no database file may still hold.
+        database: The registry's URL; empty where it is the file in `home`.
     """
 
     home: str
@@ -46,6 +47,7 @@ class Places:
     work: Mapping[str, str] = field(default_factory=dict)
     rows: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     windows: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    database: str = field(default="", repr=False)
 
 
 Seen = dict[str, tuple[NodeState, str]]
@@ -157,10 +159,12 @@ def _rows(places: Places, rows: Mapping[str, object]) -> tuple[NodeState, str]:
         leaving=_texts(rows["leaving"]),
         erased=bool(rows["erased"]),
     )
-    registry = Registry.open(Path(places.home) / "registry.db")
+    registry = Registry(places.database or Path(places.home) / "registry.db")
     try:
         with registry.read() as uow:
             left = uow.purges.left_of(what)
+    except VlmError as error:
+        return NodeState.UNVERIFIABLE, f"the registry cannot be read: {error.message}"
     finally:
         registry.close()
     return (NodeState.PENDING, f"{left} rows are left") if left else (NodeState.VERIFIED, "no row is left")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from lifecycle.domain.verdicts import Verdict
 from lifecycle.domain.voices import Artifact, Version, Voice
 from lifecycle.formats import inspect
 from lifecycle.formats.hashing import tensor_algorithm
-from lifecycle.runtimes.process import FOLDER_PREFIX
+from lifecycle.runtimes.machine import folder_prefix
 from lifecycle.runtimes.worker import Worker, WorkerCrashed, WorkerFailure
 from lifecycle.verification.answers import embedding_from, spoken_from, tensors_agree
 from lifecycle.verification.golden import SEED, Spoken
@@ -105,7 +104,7 @@ def hand_in(worker: Worker, artifact: Artifact, rooms: Rooms, name: str) -> str:
     """Give a file of class model to a worker and return its path there; only a link is made where the disk can."""
     folder = rooms.settings.home / "work"
     folder.mkdir(mode=0o700, exist_ok=True)
-    target = folder / f"{FOLDER_PREFIX}{os.getpid()}-{rooms.new_uid()}"
+    target = folder / f"{folder_prefix()}{rooms.new_uid()}"
     try:
         rooms.vault.blobs.materialise(artifact.digest, target)
         return worker.put(target, name)

@@ -11,8 +11,8 @@ from lifecycle.registry import tables as t
 # Which VLM_HOME it belongs to; a database server may hold many registries.
 INSTALLATION = "installation"
 # On the side that was left: where it lives now. On the side that is filled: the id of the move, until it is whole.
-MOVED_TO, MOVE_ID, INCOMING = "moved_to", "move_id", "incoming"
-ABOUT_MOVES = frozenset({MOVED_TO, MOVE_ID, INCOMING})
+MOVED_TO, MOVE_ID, INCOMING, MOVED_FROM = "moved_to", "move_id", "incoming", "moved_from"
+ABOUT_MOVES = frozenset({MOVED_TO, MOVE_ID, INCOMING, MOVED_FROM})
 
 
 class FactQueries:
@@ -25,6 +25,10 @@ class FactQueries:
         """Return every fact by its name."""
         rows = self._connection.execute(select(t.registry_facts).order_by(t.registry_facts.c.name)).all()
         return {row.name: row.value for row in rows}
+
+    def left_behind(self) -> bool:
+        """Whether the registry was moved here, so that what it was before may still lie where it was."""
+        return MOVED_FROM in self.all()
 
     def put(self, name: str, value: str) -> None:
         """Store a fact, in place of what was said before."""

@@ -18,6 +18,7 @@ class Job:
 
     Attributes:
         boot_id: The start of the machine in which `pid` means something.
+        machine: The machine itself; None in rows of the first release, which knew one only.
     """
 
     uid: str
@@ -26,6 +27,7 @@ class Job:
     boot_id: str
     started_at: datetime
     ended_at: datetime | None = None
+    machine: str | None = None
 
 
 class JobQueries:
@@ -42,6 +44,7 @@ class JobQueries:
                 verb=job.verb,
                 pid=job.pid,
                 boot_id=job.boot_id,
+                machine=job.machine,
                 started_at=to_text(job.started_at),
                 ended_at=None,
             )
@@ -65,4 +68,5 @@ def _job(row: Row[Any]) -> Job:
         boot_id=row.boot_id,
         started_at=from_text(row.started_at),
         ended_at=maybe_time(row.ended_at),
+        machine=row.machine,
     )
