@@ -29,11 +29,13 @@ class PackageSettings:
         folders: Local wheel folders, strongest first: VLM_WHEELS, then pip's and uv's find-links.
         remote_links: find-links that are not folders.
         environment: Variables for uv, on top of the user's own; the user's UV_* win.
+        no_index: Only folders and links count; uv has no variable for it, so it is told with an option.
     """
 
     folders: tuple[Path, ...]
     remote_links: tuple[str, ...]
     environment: dict[str, str]
+    no_index: bool = False
 
     @property
     def searches_all(self) -> bool:
@@ -98,7 +100,10 @@ def package_settings(environment: Mapping[str, str]) -> PackageSettings:
             remote.append(link)
         else:
             folders.append(folder)
-    return PackageSettings(tuple(dict.fromkeys(folders)), tuple(remote), _for_uv(pip, environment))
+    no_index = pip.get("no-index", "").lower() in {"1", "true", "yes", "on"}
+    return PackageSettings(
+        tuple(dict.fromkeys(folders)), tuple(remote), _for_uv(pip, environment), no_index=no_index
+    )
 
 
 def local_folder(link: str) -> Path | None:
@@ -128,8 +133,6 @@ def _for_uv(pip: Mapping[str, str], environment: Mapping[str, str]) -> dict[str,
         wanted["UV_INSECURE_HOST"] = " ".join(_words(pip["trusted-host"]))
     if "proxy" in pip:
         wanted["HTTPS_PROXY"] = wanted["HTTP_PROXY"] = pip["proxy"]
-    if pip.get("no-index", "").lower() in {"1", "true", "yes", "on"}:
-        wanted["UV_NO_INDEX"] = "1"
     return {name: value for name, value in wanted.items() if not _set(environment, name)}
 
 

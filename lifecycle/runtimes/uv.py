@@ -115,6 +115,8 @@ class Uv:
             UvFailed: It ended with an error, or took longer than `timeout_s`.
         """
         variables = self.variables(env or {})
+        if self.settings.no_index and list(arguments[:1]) == ["pip"] and arguments[1] in _ASKING:
+            arguments = [*arguments, "--no-index"]
         show = show and self.show
         if show:
             variables.pop("UV_NO_PROGRESS")
@@ -169,6 +171,9 @@ class Uv:
         packages: list[dict[str, Any]] = tomllib.loads(text).get("packages", [])
         return packages
 
+
+#: What uv does with packages that may come from an index.
+_ASKING = frozenset({"compile", "install", "sync"})
 
 #: An active environment or a forced target would redirect the installation; find-links are handed on by us.
 _NOT_OURS = frozenset(

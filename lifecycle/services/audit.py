@@ -270,10 +270,20 @@ def _facts(
         golden="none" if not speaks else "pending" if subject.golden is None else "recorded",
         checkable=subject.way is not Way.NOTHING,
         lock=_lock(artifacts),
+        lock_lost=_lock_lost(artifacts),
         image=any(artifact.role is Role.IMAGE for artifact in artifacts),
         export=any(artifact.role is Role.EXPORT for artifact in artifacts),
         pickled_only=bool(weights) and all(loader_of(artifact.kind) == "checkpoint" for artifact in weights),
     )
+
+
+def _lock_lost(artifacts: Sequence[Artifact]) -> list[str]:
+    """What the last check of the newest lock could not have; it is stored, and no index is asked now."""
+    newest = next((a for a in reversed(artifacts) if a.role is Role.LOCKFILE), None)
+    told = None if newest is None else newest.facts.get("resolves")
+    if not isinstance(told, Mapping) or told.get("verdict") not in {"broken", "differs"}:
+        return []
+    return [str(package) for package in told.get("packages", ())]
 
 
 def _lock(artifacts: Sequence[Artifact]) -> str:

@@ -29,6 +29,7 @@ RISKS: dict[str, str] = {
     "golden-pending": "there is nothing yet to compare the voice with",
     "unfinished-purge": "a purge was begun and not finished",
     "no-image": "no image is fixed",
+    "lock-unresolvable": "a package of its lock can no longer be had as the wheel that it names",
     "no-lock": "the versions of its packages are not fixed",
     "no-export": "there is no export that runs without its own code",
     "no-owner": "nobody is named who answers for it",
@@ -210,6 +211,10 @@ def _notices(voice: VoiceFacts, _snapshot: Snapshot) -> Iterator[Risk]:
     if voice.lock != "full":
         what = "no lockfile" if voice.lock == "none" else "its lockfile does not pin every package"
         yield Risk(name, "no-lock", notice, what, f"vlm register {name} --lockfile FILE")
+    if voice.lock_lost:
+        first, more = voice.lock_lost[0], len(voice.lock_lost) - 1
+        what = f"its lock no longer resolves from wheels: {first}{f' and {more} more' if more else ''}"
+        yield Risk(name, "lock-unresolvable", Severity.WARNING, what, f"vlm lock {name} --check")
     if not voice.export:
         yield Risk(name, "no-export", notice, "no export", _later(name, "export"))
     if not voice.owner:

@@ -37,6 +37,7 @@ class VoiceFacts:
         consented: Whether the voice may be used today, as far as consents go.
         golden: "recorded", "pending" (one could be made), or "none" (nothing to speak with).
         lock: "full", "partial" or "none".
+        lock_lost: Packages of the newest lock that its last check could not have as the lock names them.
     """
 
     name: str
@@ -56,6 +57,7 @@ class VoiceFacts:
     checkable: bool = True
     unfinished_purge: bool = False
     lock: str = "none"
+    lock_lost: Sequence[str] = ()
     image: bool = False
     export: bool = False
     pickled_only: bool = False

@@ -106,3 +106,10 @@ def test_pips_files_can_be_switched_off_as_pip_allows(tmp_path):
 def test_a_url_is_no_folder():
     assert local_folder("https://links.example/wheels") is None
     assert local_folder("wheels") == Path("wheels")
+
+
+@pytest.mark.parametrize(("told", "expected"), [("1", True), ("true", True), ("0", False), ("", False)])
+def test_pips_word_that_no_index_counts_is_kept(tmp_path, told, expected):
+    environment = {"HOME": str(tmp_path), "PIP_CONFIG_FILE": "/dev/null", "PIP_NO_INDEX": told}
+
+    assert package_settings(environment).no_index is expected
