@@ -124,7 +124,7 @@ def _rehearse(target: Path, keys_to: Path | None, *, rooms: Rooms) -> Created:
 def _create(folder: BackupFolder, keys_copy: Path | None, *, rooms: Rooms) -> Created:
     # Signed before it is copied, so that the copy shows what it is without this machine.
     seal_checkpoint(rooms=rooms)
-    uid, now = rooms.new_uid(), rooms.clock()
+    uid, now = rooms.new_uid(), folder.next_time(rooms.clock())
     stage = folder.snapshots / f".{uid}.new"
     make_private(stage)
     with _frozen(keys_copy, rooms=rooms) as frozen:

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from lifecycle.domain.canonical import canonical_json
@@ -18,7 +19,7 @@ FORMAT = "vlm-backup/1"
 HEAD, LOCK = "vlm-backup.json", "vlm-backup.lock"
 SPARE_BYTES = 16 << 20
 _MOST_BYTES = 1 << 16
-_NAME = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
+_NAME = re.compile(r"[0-9]{8}T[0-9]{9}Z-[0-9a-f]{8}")
 _ID = re.compile(r"[0-9a-f]{32}")
 _LOCK_SECONDS = 1.0
 
@@ -53,6 +54,17 @@ class BackupFolder:
             if path.is_symlink() or (path.exists() and not path.is_dir()):
                 raise IntegrityError(f'"{path.name}" in the backup is not a folder', hint="vlm backup --help")
         return [path.name for path in found]
+
+    def next_time(self, now: datetime) -> datetime:
+        """Return the time for a new snapshot: now, but after the newest, so that names stay in order."""
+        names = self.names()
+        if not names:
+            return now
+        try:
+            newest = datetime.strptime(names[-1][:18], "%Y%m%dT%H%M%S%f").replace(tzinfo=UTC)
+        except ValueError:
+            return now
+        return max(now, newest + timedelta(milliseconds=1))
 
     def chosen(self, name: str | None) -> str:
         """Return the snapshot of that name (its last digits are enough), or the newest.

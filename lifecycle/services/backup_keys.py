@@ -104,7 +104,9 @@ def settle_keys(target: Path, copy: KeysCopy) -> None:
     """Put a staged copy in the place of the old one, and destroy what the new one no longer has."""
     stage = target / _STAGE
     names = key_files(stage)
-    for name in names:
+    if copy_info(target) is None:
+        _mark(target, KeysCopy(copy.made_at, 0, 0))  # a half-made copy is known as one
+    for name in sorted(names, key=lambda name: (name == "anchor.json", name)):
         make_private((target / name).parent)
         (stage / name).replace(target / name)
         hit("backup.during_keys")
@@ -112,6 +114,16 @@ def settle_keys(target: Path, copy: KeysCopy) -> None:
         if (target / folder).is_dir():
             sync_folder(target / folder)
     sync_folder(target)
+    _mark(target, copy)
+    for name in sorted(set(key_files(target)) - set(names)):
+        if name.startswith("epochs/"):
+            FileKeyHolder(target / "epochs").destroy(int(name[-12:-4]))
+        else:
+            (target / name).unlink(missing_ok=True)
+    shutil.rmtree(stage, ignore_errors=True)
+
+
+def _mark(target: Path, copy: KeysCopy) -> None:
     marker: dict[str, Json] = {
         "format": FORMAT,
         "made_at": copy.made_at,
@@ -119,12 +131,6 @@ def settle_keys(target: Path, copy: KeysCopy) -> None:
         "trail_size": copy.trail_size,
     }
     write_durably(target / MARKER, canonical_json(marker) + b"\n")
-    for name in sorted(set(key_files(target)) - set(names)):
-        if name.startswith("epochs/"):
-            FileKeyHolder(target / "epochs").destroy(int(name[-12:-4]))
-        else:
-            (target / name).unlink(missing_ok=True)
-    shutil.rmtree(stage, ignore_errors=True)
 
 
 def restore_keys(source: Path, target: Path) -> None:

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from blake3 import blake3
 from lifecycle.domain.canonical import Json, canonical_json
 from lifecycle.domain.digest import Digest
 from lifecycle.domain.errors import IntegrityError
-from lifecycle.vault.anchor import timestamp
+from lifecycle.registry.times import to_text
 from lifecycle.vault.files import read_small, write_durably
 from lifecycle.vault.signing import key_id_of, verify_record
 
@@ -87,7 +87,7 @@ class Manifest:
     @property
     def name(self) -> str:
         """The name of its folder."""
-        return f"{self.made_at:%Y%m%dT%H%M%SZ}-{self.uid[:8]}"
+        return f"{self.made_at:%Y%m%dT%H%M%S}{self.made_at.microsecond // 1000:03d}Z-{self.uid[:8]}"
 
     def part(self, name: str) -> Part:
         """Return one of the files beside the manifest."""
@@ -99,7 +99,7 @@ class Manifest:
             "format": FORMAT,
             "id": self.uid,
             "installation": self.installation,
-            "made_at": timestamp(self.made_at),
+            "made_at": to_text(self.made_at),
             "version": self.version,
             "schema": self.schema,
             "database": self.database,
@@ -198,7 +198,7 @@ def _parsed(body: Mapping[str, Any]) -> Manifest:
     names = [part.name for part in extras]
     if len(set(names)) != len(names) or not all(map(is_extra, names)):
         raise ValueError
-    made_at = datetime.fromisoformat(body["made_at"])
+    made_at = datetime.fromisoformat(body["made_at"]).astimezone(UTC)
     texts = {name: _text(body[name]) for name in ("version", "schema", "database", "trail_head")}
     for name in ("id", "installation"):
         if not re.fullmatch(r"[0-9a-f]{32}", body[name]):

@@ -310,7 +310,7 @@ def _rooms(settings: Settings, home: Path) -> Iterator[Rooms]:
 
 
 def _next(told: Standing, erased: int, home: Path, settings: Settings) -> str:
-    elsewhere = "" if settings.database_url is None else "env -u VLM_DATABASE_URL "
+    elsewhere = "" if settings.database_url is None else "VLM_DATABASE_URL=sqlite "
     elsewhere += "" if home == settings.home else f"VLM_HOME={shlex.quote(str(home))} "
     if told is Standing.OLDER and not erased:
         return f"{elsewhere}vlm doctor --accept-older"
