@@ -9,7 +9,9 @@ import typer
 
 from lifecycle.cli.common import DryRunOption, Invocation, JsonOption, QuietOption, VerboseOption
 from lifecycle.cli.people import (
+    ConsentFromOption,
     ConsentOption,
+    ConsentScopeOption,
     ConsentUntilOption,
     ContactOption,
     MoveOption,
@@ -64,7 +66,9 @@ def train(
     own_voice: OwnVoiceOption = False,
     subject: SubjectOption = None,
     consent: ConsentOption = None,
+    consent_from: ConsentFromOption = None,
     consent_until: ConsentUntilOption = None,
+    consent_scope: ConsentScopeOption = None,
     budget: Annotated[
         float, typer.Option("--budget", metavar="SECONDS", help="How long the fit may tune.")
     ] = 120.0,
@@ -92,7 +96,9 @@ def train(
         own_voice=own_voice,
         subject=from_input(subject),
         consents=tuple(consent or ()),
+        consent_from=None if consent_from is None else consent_from.date(),
         consent_until=None if consent_until is None else consent_until.date(),
+        consent_scope=consent_scope,
         move=move,
         owner=owner,
         contact=contact,

@@ -25,6 +25,20 @@ ConsentUntilOption = Annotated[
         "--consent-until", metavar="DATE", formats=["%Y-%m-%d"], help="Last day of the consent, in UTC."
     ),
 ]
+ConsentFromOption = Annotated[
+    datetime | None,
+    typer.Option(
+        "--consent-from", metavar="DATE", formats=["%Y-%m-%d"], help="First day of the consent, in UTC."
+    ),
+]
+ConsentScopeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--consent-scope",
+        metavar="WORDS",
+        help="What it agrees to: speak, train, convert, export, publish, by commas; or all.",
+    ),
+]
 OwnVoiceOption = Annotated[bool, typer.Option("--own-voice", help="The voice is your own.")]
 MoveOption = Annotated[
     bool, typer.Option("--move", help="Remove the originals once their sealed copies were read back.")

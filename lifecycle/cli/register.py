@@ -10,7 +10,9 @@ import typer
 
 from lifecycle.cli.common import DryRunOption, Invocation, JsonOption, QuietOption, VerboseOption
 from lifecycle.cli.people import (
+    ConsentFromOption,
     ConsentOption,
+    ConsentScopeOption,
     ConsentUntilOption,
     ContactOption,
     MoveOption,
@@ -87,7 +89,9 @@ def register(
     move: MoveOption = False,
     subject: SubjectOption = None,
     consent: ConsentOption = None,
+    consent_from: ConsentFromOption = None,
     consent_until: ConsentUntilOption = None,
+    consent_scope: ConsentScopeOption = None,
     own_voice: OwnVoiceOption = False,
     owner: OwnerOption = None,
     contact: ContactOption = None,
@@ -131,7 +135,9 @@ def register(
         move=move,
         subject=from_input(subject),
         consents=tuple(consent or ()),
+        consent_from=None if consent_from is None else consent_from.date(),
         consent_until=None if consent_until is None else consent_until.date(),
+        consent_scope=consent_scope,
         own_voice=own_voice,
         owner=owner,
         contact=contact,

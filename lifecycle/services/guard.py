@@ -132,7 +132,9 @@ def check_arrival(
     if subject_uid is None:
         return
     check_open_case(subject_uid, voice_uid, uow=uow)
-    given = uow.subjects.consents(subject_uid, voice_uid=voice_uid)
+    given = uow.subjects.consents_for_all(subject_uid)
+    if voice_uid is not None:
+        given = uow.subjects.consents(subject_uid, voice_uid=voice_uid)
     gone = [c.withdrawn_at for c in given if c.withdrawn_at is not None]
     gone += [case.opened_at for case in uow.cases.of_subject(subject_uid) if case.concerns(voice_uid)]
     last = max(gone, default=None)

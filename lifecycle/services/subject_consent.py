@@ -10,16 +10,14 @@ from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from blake3 import blake3
-
-from lifecycle.domain.digest import Digest
-from lifecycle.domain.errors import NotFound, Refused, UnreadableFile, UsageError
+from lifecycle.domain.errors import NotFound, UnreadableFile, UsageError
 from lifecycle.domain.failpoints import hit
 from lifecycle.domain.subjects import ALL, Consent, Paper, Subject, checked_scope, checked_term
-from lifecycle.domain.voices import Role, Voice
+from lifecycle.domain.voices import Voice
 from lifecycle.formats import shown
 from lifecycle.services.arrivals import arrivals
 from lifecycle.services.guard import check_generation, check_open_case
+from lifecycle.services.papers import day, print_of, refuse_withdrawn
 from lifecycle.services.policy import load_policy, policy_home
 from lifecycle.services.register_intake import MAX_CONSENT_BYTES
 from lifecycle.services.register_state import small_file
@@ -150,18 +148,11 @@ def _on_record(
     """Return the same consent where it is known, and the one that is to be renewed."""
     given = uow.subjects.consents(subject.uid)
     voices = uow.subjects.consent_voices(subject.uid)
-    proofs = _same_paper(subject, content, given, uow=uow, rooms=rooms)
-    same = [c for c in given if c.evidence_uid in proofs]
     wanted = None if request.voice is None else uow.voices.get(request.voice).uid
-    for consent in same:
-        if consent.withdrawn_at is not None and voices.get(consent.uid) in {None, wanted}:
-            raise Refused(
-                f'"{shown(request.evidence.name)}" proves a consent that was withdrawn; a newer one is needed',
-                hint=f"vlm subject show {subject.pseudonym}",
-            )
+    same = refuse_withdrawn(subject, content, request.evidence.name, voice_uid=wanted, uow=uow, rooms=rooms)
     ends, begins = request.ends, request.begins
     for consent in same:
-        terms = (_day(consent.valid_from), _day(consent.valid_until), consent.scope)
+        terms = (day(consent.valid_from), day(consent.valid_until), consent.scope)
         if terms == (begins, ends, scope) and voices.get(consent.uid) == wanted:
             return consent, None
     if request.renews is None:
@@ -191,30 +182,6 @@ def _renewed(
             hint=f"vlm subject show {subject.pseudonym}",
         )
     return found[0]
-
-
-def _same_paper(
-    subject: Subject, content: bytes, given: Sequence[Consent], *, uow: UnitOfWork, rooms: Rooms
-) -> set[str]:
-    """Return the documents of a person that have this content, whether they came with a voice or by themselves."""
-    plain = fingerprint(subject, content, rooms=rooms)
-    found = {paper.uid for paper in uow.subjects.papers(subject.uid) if paper.fingerprint == plain}
-    # A document that came with a voice was recognised by its content and the last day of the consent.
-    ends = {str(_day(consent.valid_until)) for consent in given}
-    tagged = {_print(subject, blake3(content).hexdigest() + end, rooms=rooms) for end in ends}
-    for voice_uid in uow.subjects.voices_of(subject.uid):
-        documents = uow.voices.artifacts(voice_uid, role=Role.CONSENT)
-        found |= {artifact.uid for artifact in documents if artifact.fingerprint in tagged}
-    return found
-
-
-def fingerprint(subject: Subject, content: bytes, *, rooms: Rooms) -> str:
-    """Return by what a document of a person is recognised."""
-    return rooms.vault.keys.fingerprint(subject.uid, Digest("blake3", blake3(content).hexdigest()))
-
-
-def _print(subject: Subject, tagged: str, *, rooms: Rooms) -> str:
-    return rooms.vault.keys.fingerprint(subject.uid, Digest("blake3", blake3(tagged.encode()).hexdigest()))
 
 
 def _voice(
@@ -271,7 +238,7 @@ def _keep(
             size_bytes=stored.size,
             key_id=key.id,
             label=keys.seal_text(subject.uid, named),
-            fingerprint=fingerprint(subject, content, rooms=rooms),
+            fingerprint=print_of(subject, content, rooms=rooms),
             added_at=given.received_at,
         )
         with rooms.registry.write() as uow:
@@ -293,10 +260,6 @@ def _keep(
             hit("subject.before_commit")
             uow.commit()
         coming.keep()
-
-
-def _day(moment: datetime | None) -> date | None:
-    return None if moment is None else moment.date()
 
 
 def _maybe(moment: datetime | None) -> str | None:

@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lifecycle.domain.errors import Refused, UnreadableFile, UsageError
+from lifecycle.domain.subjects import covers, holding
 from lifecycle.render.output import duration
-from lifecycle.services.guard import check_use, generations
+from lifecycle.services.guard import check_open_case, check_use, generations
 from lifecycle.services.making import ask, default_runtime, job_worker
 from lifecycle.services.prepare import Prepared, hand_in, judged, recordings_of
 from lifecycle.services.register import register
 from lifecycle.services.register_request import Registered, RegisterRequest
+from lifecycle.services.subjects import OWN_VOICE, find_subject
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from lifecycle.bootstrap import Rooms
     from lifecycle.runtimes.worker import Worker
 
@@ -110,28 +114,50 @@ def train(
 
 
 def _may_train(request: RegisterRequest, rooms: Rooms) -> dict[str, int]:
-    """Require a right to the recordings before anything is made of them."""
+    """Require a right to the recordings before anything is made of them; return the people's generations."""
+    now = rooms.clock()
     with rooms.registry.read() as uow:
         voice = uow.voices.find(request.name)
-        if voice is not None and not request.consents and not request.own_voice:
-            check_use(voice, "train", uow=uow, now=rooms.clock())
+        told = OWN_VOICE if request.own_voice else request.subject
+        person = None if told is None else find_subject(told, uow=uow, rooms=rooms)
         before = {} if voice is None else generations(voice, uow=uow)
+        if person is not None:
+            before[person.uid] = person.generation
+        for uid in before:
+            check_open_case(uid, None if voice is None else voice.uid, uow=uow)
         own = request.own_voice or (voice is not None and voice.own_voice)
-    if own or (voice is not None and not request.consents):
-        return before
-    if request.subject is None and voice is None:
+        if voice is not None and not request.consents and not request.own_voice:
+            check_use(voice, "train", uow=uow, now=now)
+            return before
+        given = [] if person is None else uow.subjects.consents_for_all(person.uid)
+    if not own and voice is None and request.subject is None:
         raise UsageError(
             "recordings belong to a person: say whose with --subject ID, or say --own-voice",
             hint=f"vlm train {request.name} --audio PATH --own-voice",
         )
-    ended = request.consent_end is not None and request.consent_end < rooms.clock()
-    if not request.consents or ended:
-        why = "the consent has ended" if ended else "no consent of the person is given"
+    if not own:
+        _require_consent(request, known=bool(holding(given, now, "train")), now=now)
+    return before
+
+
+def _require_consent(request: RegisterRequest, *, known: bool, now: datetime) -> None:
+    """Require a consent to train: one that comes with the recordings, or (`known`) one for all voices."""
+    if not request.consents and known:
+        return
+    why = ""
+    if not request.consents:
+        why = "no consent of the person is given"
+    elif request.consent_end is not None and request.consent_end < now:
+        why = "the consent has ended"
+    elif request.consent_start is not None and request.consent_start > now:
+        why = f"the consent begins on {request.consent_from}"
+    elif not covers(request.consent_words, "train"):
+        why = f"the consent does not cover it: {request.consent_words}"
+    if why:
         raise Refused(
             f'"{request.name}" cannot be trained: {why}',
             hint=f"vlm train {request.name} --audio PATH --subject ID --consent FILE",
         )
-    return before
 
 
 def _fit(

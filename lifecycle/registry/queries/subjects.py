@@ -128,6 +128,11 @@ class SubjectQueries:
         )
         return int(changed.rowcount) + copied
 
+    def consents_for_all(self, subject_uid: str) -> list[Consent]:
+        """Return a person's consents that are for all of their voices, those to come included."""
+        of = self.consent_voices(subject_uid)
+        return [consent for consent in self.consents(subject_uid) if consent.uid not in of]
+
     def consent_voices(self, subject_uid: str) -> dict[str, str]:
         """Return, for each consent of a person that is for one voice, the voice's id."""
         query = (
