@@ -86,10 +86,15 @@ class Sheet:
 
 
 def plain(text: str) -> str:
-    """Return text without control characters, which XML forbids and pages may not show."""
-    return "".join(
-        c if unicodedata.category(c) not in {"Cc", "Cf", "Cs"} else "\N{REPLACEMENT CHARACTER}" for c in text
-    )
+    """Return text without control characters and others that XML forbids or that steer a page."""
+    return "".join(_REPLACED if _steers(character) else character for character in text)
+
+
+_REPLACED = "\N{REPLACEMENT CHARACTER}"
+
+
+def _steers(character: str) -> bool:
+    return unicodedata.category(character) in {"Cc", "Cf", "Cs"} or character in "\ufffe\uffff"
 
 
 def plural(number: int, word: str) -> str:
