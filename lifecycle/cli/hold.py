@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 import typer
 
 from lifecycle.cli.common import DryRunOption, Invocation, JsonOption, QuietOption, YesOption
+from lifecycle.cli.people import from_input
 
-Target = Annotated[str, typer.Argument(metavar="NAME", help="A voice, or a subject's pseudonym.")]
+Target = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="A voice, or a subject's id or pseudonym; - reads it from input."),
+]
 
 
 def add(app: typer.Typer) -> None:
@@ -21,6 +26,15 @@ def add(app: typer.Typer) -> None:
 def hold(
     name: Target,
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept sealed.")],
+    review: Annotated[
+        datetime | None,
+        typer.Option(
+            "--review",
+            metavar="DATE",
+            formats=["%Y-%m-%d"],
+            help="By when somebody must look again; a year without it.",
+        ),
+    ] = None,
     dry_run: DryRunOption = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -30,7 +44,8 @@ def hold(
     from lifecycle.services.hold import hold as run
 
     call = Invocation(json=json, quiet=quiet, dry_run=dry_run, yes=yes)
-    done = run(name, reason=reason, rooms=call.rooms(), dry_run=dry_run)
+    day = None if review is None else review.date()
+    done = run(from_input(name) or "", reason=reason, rooms=call.rooms(), review=day, dry_run=dry_run)
     call.end(done.to_json(), done.lines())
 
 
@@ -45,5 +60,5 @@ def unhold(
     from lifecycle.services.hold import unhold as run
 
     call = Invocation(json=json, quiet=quiet, dry_run=dry_run, yes=yes)
-    done = run(name, rooms=call.rooms(), dry_run=dry_run)
+    done = run(from_input(name) or "", rooms=call.rooms(), dry_run=dry_run)
     call.end(done.to_json(), done.lines())

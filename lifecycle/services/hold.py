@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from lifecycle.domain.errors import NotFound, Refused, UsageError
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from lifecycle.registry.unit_of_work import UnitOfWork
 
 MAX_REASON = 1000
+# No hold is open-ended: without another day it is to be reviewed after a year.
+REVIEW_DAYS = 365
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,8 @@ class HoldResult:
         on: The voice's name, or the person's pseudonym.
         voices: Names of the voices that it covers.
         active: How many holds lie on it now.
+        review_on: The day by which somebody must look whether it is still needed; None once released.
+        due: Cases that waited for the release and are due now, each as the command that shows it.
     """
 
     on: str
@@ -34,6 +39,8 @@ class HoldResult:
     active: int
     released: int = 0
     dry_run: bool = False
+    review_on: date | None = None
+    due: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """Return the result for programs."""
@@ -44,6 +51,8 @@ class HoldResult:
             "voices": list(self.voices),
             "active": self.active,
             "released": self.released,
+            "review_on": None if self.review_on is None else self.review_on.isoformat(),
+            "due": list(self.due),
             "dry_run": self.dry_run,
         }
 
@@ -53,27 +62,41 @@ class HoldResult:
         if self.held:
             did = "would hold" if self.dry_run else "held"
             first = f"{did} {self.on}{covered}: nothing of it can be purged or erased"
-            return [first, f"lift it with: vlm unhold {self.on}"]
+            review = f"it is to be reviewed by {self.review_on}; lift it with: vlm unhold {self.on}"
+            return [first, review]
         did = "would release" if self.dry_run else "released"
-        return [f"{did} {self.released} hold{'s' if self.released != 1 else ''} on {self.on}{covered}"]
+        first = f"{did} {self.released} hold{'s' if self.released != 1 else ''} on {self.on}{covered}"
+        due = [
+            f"a withdrawal waited for it and is to be dealt with at once: {command}" for command in self.due
+        ]
+        return [first, *due]
 
 
-def hold(name: str, *, reason: str, rooms: Rooms, dry_run: bool = False) -> HoldResult:
+def hold(
+    name: str, *, reason: str, rooms: Rooms, review: date | None = None, dry_run: bool = False
+) -> HoldResult:
     """Forbid every deletion of a voice, or of a person's voices, until it is lifted.
 
     Args:
         name: A voice, or a person's pseudonym.
         reason: Why; kept sealed.
+        review: The day by which somebody must look whether it is still needed; None: a year from now.
 
     Raises:
         NotFound: There is no such voice or person.
         Refused: A purge of it was committed: it is too late.
-        UsageError: There is no reason.
+        UsageError: There is no reason, or the day of review is past.
     """
     reason = reason.strip()
     if not reason or len(reason) > MAX_REASON:
         raise UsageError(
             f"a hold needs a reason of 1 to {MAX_REASON} characters", hint=f"vlm hold {name} --reason TEXT"
+        )
+    today = rooms.clock().date()
+    review = review or today + timedelta(days=REVIEW_DAYS)
+    if review <= today:
+        raise UsageError(
+            f"a hold must be reviewed after today, not on {review}", hint=f"vlm hold {name} --reason TEXT"
         )
     with rooms.registry.write() as uow:
         voice, subject = _target(name, uow=uow, rooms=rooms)
@@ -84,9 +107,11 @@ def hold(name: str, *, reason: str, rooms: Rooms, dry_run: bool = False) -> Hold
             subject_uid=None if subject is None else subject.uid,
             reason=rooms.vault.keys.seal_text(_whose(voice, subject), reason),
             placed_at=rooms.clock(),
+            review_on=review,
         )
         uow.subjects.add_hold(placed)
-        result = _told(name, voice, subject, uow=uow, held=True, dry_run=dry_run)
+        told = _told(name, voice, subject, uow=uow, held=True, dry_run=dry_run)
+        result = replace(told, review_on=review)
         if dry_run:
             return result
         uow.trail.append(
@@ -95,7 +120,7 @@ def hold(name: str, *, reason: str, rooms: Rooms, dry_run: bool = False) -> Hold
             # The reason may name the person, so it is sealed as theirs and goes when they go.
             subject_uid=_whose(voice, subject),
             ids={"hold": placed.uid},
-            details={"reason": reason},
+            details={"reason": reason, "review_on": review.isoformat()},
         )
         uow.commit()
     return result
@@ -122,10 +147,24 @@ def unhold(name: str, *, rooms: Rooms, dry_run: bool = False) -> HoldResult:
                 subject_uid=each.subject_uid,
                 ids={"hold": each.uid},
             )
-        result = _told(name, voice, subject, uow=uow, held=False, dry_run=dry_run, released=len(holds))
+        told = _told(name, voice, subject, uow=uow, held=False, dry_run=dry_run, released=len(holds))
+        result = replace(told, due=_waiting(voice, subject, uow=uow))
         if not dry_run:
             uow.commit()
     return result
+
+
+def _waiting(voice: Voice | None, subject: Subject | None, *, uow: UnitOfWork) -> tuple[str, ...]:
+    """Return the open withdrawals of whose voices nothing is held any longer; no new request is needed for them."""
+    uids = [voice.uid] if voice is not None else uow.subjects.voices_of(subject.uid) if subject else []
+    found: dict[str, None] = {}
+    for uid in uids:
+        each = uow.voices.by_uid(uid)
+        if each is None or uow.subjects.holds_over(uid):
+            continue
+        for row in uow.cases.open_over(each.subject_uids, uid):
+            found[f"vlm subject case show {row.case.uid[:12]}"] = None
+    return tuple(found)
 
 
 def _nothing(name: str, voice: Voice | None, *, uow: UnitOfWork) -> tuple[str]:

@@ -197,11 +197,12 @@ def preview(request: PurgeRequest, *, rooms: Rooms) -> Preview:
             remove_originals=request.originals,
         )
         people = [uow.subjects.by_uid(uid) for uid in voice.subject_uids]
+        papers = _papers(voice, uow=uow, rooms=rooms)
     seconds = [a.facts.get("seconds") for a in artifacts if a.role is Role.AUDIO]
     originals = tuple(find_originals(voice, artifacts, rooms=rooms))
     return Preview(
         request=request,
-        plan=replace(plan, kept=(*plan.kept, *_unread(originals, rooms), *used)),
+        plan=replace(plan, kept=(*plan.kept, *papers, *_unread(originals, rooms), *used)),
         voice=voice,
         pseudonyms=tuple(person.pseudonym for person in people if person is not None),
         originals=originals,
@@ -219,6 +220,23 @@ def _used(voice: Voice, request: PurgeRequest, *, uow: UnitOfWork, rooms: Rooms)
     number = len(uow.uses.counting(voice.uid, now=now))
     what = f"{number} live use{'s' if number != 1 else ''} that {'were' if number != 1 else 'was'} claimed, overruled"
     return [Node(rooms.new_uid(), "use", what, NodeState.NOT_COVERED)] if number else []
+
+
+def _papers(voice: Voice, *, uow: UnitOfWork, rooms: Rooms) -> list[Node]:
+    """Return the documents that belong to the voice's people themselves; like all evidence they are kept."""
+    ends, basis = evidence_ends(rooms), "evidence of consent"
+    return [
+        Node(
+            rooms.new_uid(),
+            "consent",
+            "evidence",
+            NodeState.RETAINED,
+            basis=basis,
+            until=ends.get(paper.key_id),
+        )
+        for subject_uid in voice.subject_uids
+        for paper in uow.subjects.papers(subject_uid)
+    ]
 
 
 def _unread(originals: Sequence[Original], rooms: Rooms) -> list[Node]:

@@ -15,6 +15,7 @@ from lifecycle.domain.purges import Purge, PurgeState
 from lifecycle.erasure.graph import NOTHING_LEFT_OPEN
 from lifecycle.erasure.plan import Plan, PurgeVerb, node_from_json
 from lifecycle.erasure.receipt import Receipt, rfc3339
+from lifecycle.services.cases import close_finished
 from lifecycle.services.jobs import clear_dead, strays
 from lifecycle.services.originals import remove_original
 from lifecycle.services.purge_check import look_again
@@ -243,6 +244,7 @@ def _receipt_step(work: Work, promise: Promise) -> None:
         uow.purges.move(found, PurgeState.VERIFIED, at=now)
         result = {"path": str(written.path), "checkpoint": dict(receipt.checkpoint)}
         uow.outbox.done(promise, at=now, result=result)
+        close_finished(work.plan.voice_uid, uow=uow, now=now)
         uow.commit()
     hit("purge.after_receipt")
 
