@@ -42,7 +42,18 @@ if TYPE_CHECKING:
 
 AnyPath = str | os.PathLike[str]
 #: The commands that an audit's findings may name as their cure.
-CURES = frozenset({"vlm register", "vlm retire", "vlm verify", "vlm show", "vlm doctor", "vlm golden record"})
+CURES = frozenset(
+    {
+        "vlm register",
+        "vlm retire",
+        "vlm verify",
+        "vlm show",
+        "vlm doctor",
+        "vlm golden record",
+        "vlm subject show",
+        "vlm unhold",
+    }
+)
 
 
 def open_registry(

@@ -23,13 +23,14 @@ from lifecycle.services.policy import load_policies, policy_home
 from lifecycle.verification.plan import Way, loader_of, subject_of
 from lifecycle.watch.report import FAIL_ON, Finding, Tally, exit_code, weigh
 from lifecycle.watch.rules import RISKS, find_risks
-from lifecycle.watch.snapshot import Accepted, Damage, Snapshot, VoiceFacts
+from lifecycle.watch.snapshot import Accepted, Damage, DueCase, Snapshot, VoiceFacts
 
 __all__ = ["AcceptedRisk", "AuditReport", "Scrub", "Scrubbed", "accept", "audit", "mark_notified"]
 
 if TYPE_CHECKING:
     from lifecycle.registry.unit_of_work import UnitOfWork
 
+_SHORT = 12
 _HELD = frozenset({Role.AUDIO, Role.REFERENCE})
 
 
@@ -208,6 +209,7 @@ def _snapshot(
     for row in uow.verdicts.latest():
         checked.setdefault(row.version_uid, []).append(row)
     unfinished = {purge.voice_uid for purge in uow.purges.all_open()}
+    cases, reviews = uow.cases.open_by_voice(), uow.cases.reviews_by_voice()
     names = {voice.uid: voice.name for voice in voices}
     facts, now = [], rooms.clock()
     for voice in voices:
@@ -223,6 +225,10 @@ def _snapshot(
                 one,
                 damage=damage,
                 unfinished_purge=voice.uid in unfinished,
+                cases=[
+                    DueCase(c.case.uid[:_SHORT], c.pseudonym, c.case.due_on) for c in cases.get(voice.uid, ())
+                ],
+                hold_reviews=reviews.get(voice.uid, ()),
                 retention=facts_of(voice, artifacts[voice.uid], given),
             )
         )

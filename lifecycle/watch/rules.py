@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from lifecycle.domain.policies import Action, TimeBase
+from lifecycle.domain.policies import Action, Policy, TimeBase
 from lifecycle.domain.retention import decisions, last_day, strongest
 from lifecycle.domain.risks import Risk, Severity
 from lifecycle.domain.verdicts import Verdict
+from lifecycle.domain.voices import State
+from lifecycle.watch import promises as promise_rules
 from lifecycle.watch.snapshot import CLOCK_AHEAD, Snapshot, VoiceFacts
 
 #: Every word that an audit may find, for `vlm audit accept` and the documents.
@@ -22,6 +24,7 @@ RISKS: dict[str, str] = {
     "broken": "the voice is broken on a runtime; critical on the default one",
     "clock": "the time of day is not plausible",
     "differs": "the voice says something else than it did",
+    **promise_rules.RISKS,
     "consent-due-soon": "a consent ends soon",
     "recordings-past-policy": "recordings are held longer than the policy allows",
     "past-policy": "the policy says that it is time to retire or erase the voice, or to decide",
@@ -41,15 +44,41 @@ Rule = Callable[[VoiceFacts, Snapshot], Iterator[Risk]]
 
 def find_risks(snapshot: Snapshot) -> list[Risk]:
     """Return every risk whose cure is a command that exists, worst first, accepted ones included."""
-    found = [*_clock(snapshot)]
-    for voice in snapshot.voices:
-        for rule in _RULES:
-            found += rule(voice, snapshot)
-    curable = [risk for risk in found if command_of(risk.next) in snapshot.commands]
-    order = list(Severity)
-    return sorted(
-        curable, key=lambda risk: (order.index(risk.severity), list(RISKS).index(risk.risk), risk.voice)
-    )
+    found = [risk for voice in snapshot.voices for risk in risks_of(voice, snapshot)]
+    return sorted([*machine_risks(snapshot), *found], key=gravity)
+
+
+def machine_risks(snapshot: Snapshot) -> list[Risk]:
+    """Return the risks of no voice in particular, whose cure is a command that exists."""
+    return _curable(_clock(snapshot), snapshot)
+
+
+def risks_of(voice: VoiceFacts, snapshot: Snapshot) -> list[Risk]:
+    """Return the risks of one voice whose cure is a command that exists.
+
+    Whoever adds a rule widens `lifecycle/registry/queries/candidates.py` too: an audit of very many voices only
+    looks at those that are named there.
+    """
+    return [risk for rule in _RULES for risk in _curable(rule(voice, snapshot), snapshot)]
+
+
+def _curable(risks: Iterable[Risk], snapshot: Snapshot) -> list[Risk]:
+    return [risk for risk in risks if command_of(risk.next) in snapshot.commands]
+
+
+_GRAVITY = {severity: number for number, severity in enumerate(Severity)}
+_WORDS = {word: number for number, word in enumerate(RISKS)}
+
+
+def gravity(risk: Risk) -> tuple[int, int, str]:
+    """Return what risks are sorted by: the worst first."""
+    return _GRAVITY[risk.severity], _WORDS[risk.risk], risk.voice
+
+
+def notices_of(snapshot: Snapshot, policy: Policy) -> list[str]:
+    """Return the words of notices whose cure is a command that exists."""
+    bare = VoiceFacts("name", State.ACTIVE, policy, snapshot.now, pickled_only=True)
+    return [risk.risk for risk in _curable(_notices(bare, snapshot), snapshot)]
 
 
 def command_of(line: str) -> str:
@@ -62,7 +91,7 @@ def command_of(line: str) -> str:
 
 
 _GROUPS = frozenset(
-    {"golden", "audit", "image", "trail", "runtime", "config", "certificate", "policy", "archive"}
+    {"golden", "audit", "image", "trail", "runtime", "config", "certificate", "policy", "archive", "subject"}
 )
 
 
@@ -228,7 +257,16 @@ def _later(name: str, *words: str) -> str:
     return " ".join(("vlm", *words, name))
 
 
-_RULES: tuple[Rule, ...] = (_damage, _recordings, _policy, _verdicts, _golden, _purge, _notices)
+_RULES: tuple[Rule, ...] = (
+    _damage,
+    _recordings,
+    promise_rules.promises,
+    _policy,
+    _verdicts,
+    _golden,
+    _purge,
+    _notices,
+)
 
 
 def _day(moment: object) -> str:

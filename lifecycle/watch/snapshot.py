@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from lifecycle.domain.policies import Policy
 from lifecycle.domain.subjects import Consent
@@ -25,6 +25,15 @@ class Damage:
 
 
 @dataclass(frozen=True, slots=True)
+class DueCase:
+    """An open case of a person that concerns a voice: both by their short ids."""
+
+    case: str
+    subject: str
+    due_on: date
+
+
+@dataclass(frozen=True, slots=True)
 class VoiceFacts:
     """One voice at the moment of the audit.
 
@@ -38,6 +47,8 @@ class VoiceFacts:
         golden: "recorded", "pending" (one could be made), or "none" (nothing to speak with).
         lock: "full", "partial" or "none".
         lock_lost: Packages of the newest lock that its last check could not have as the lock names them.
+        cases: Open cases of its people that concern it.
+        hold_reviews: For each hold on it or on its people, the day by which somebody must look again.
     """
 
     name: str
@@ -62,6 +73,8 @@ class VoiceFacts:
     export: bool = False
     pickled_only: bool = False
     retention: Facts | None = None
+    cases: Sequence[DueCase] = ()
+    hold_reviews: Sequence[date] = ()
 
     @property
     def serves(self) -> bool:

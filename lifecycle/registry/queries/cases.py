@@ -130,6 +130,48 @@ class CaseQueries:
             query = query.where(t.voices.c.uid == voice_uid)
         return len(self._connection.execute(query.order_by(t.artifacts.c.id)).all())
 
+    def open_by_voice(self) -> dict[str, list[CaseRow]]:
+        """Return the open cases that concern each voice that was not erased, in one query."""
+        concerned = t.voices.alias("concerned")
+        query = (
+            _select()
+            .add_columns(concerned.c.uid.label("concerned_uid"))
+            .join(t.voice_subjects, t.voice_subjects.c.subject_id == t.cases.c.subject_id)
+            .join(concerned, concerned.c.id == t.voice_subjects.c.voice_id)
+            .where(
+                t.cases.c.closed_at.is_(None),
+                concerned.c.state != "erased",
+                or_(t.cases.c.voice_id.is_(None), t.cases.c.voice_id == concerned.c.id),
+            )
+            .order_by(t.cases.c.id, concerned.c.id)
+        )
+        found: dict[str, list[CaseRow]] = {}
+        for row in self._connection.execute(query):
+            found.setdefault(row.concerned_uid, []).append(_row(row))
+        return found
+
+    def reviews_by_voice(self) -> dict[str, list[date]]:
+        """Return the days by which the active holds over each voice must be looked at again, in two queries."""
+        active = (t.holds.c.released_at.is_(None), t.holds.c.review_on.is_not(None))
+        own = (
+            select(t.voices.c.uid, t.holds.c.review_on)
+            .join(t.voices, t.voices.c.id == t.holds.c.voice_id)
+            .where(*active)
+            .order_by(t.holds.c.id)
+        )
+        of_people = (
+            select(t.voices.c.uid, t.holds.c.review_on)
+            .join(t.voice_subjects, t.voice_subjects.c.subject_id == t.holds.c.subject_id)
+            .join(t.voices, t.voices.c.id == t.voice_subjects.c.voice_id)
+            .where(*active)
+            .order_by(t.holds.c.id, t.voices.c.id)
+        )
+        found: dict[str, list[date]] = {}
+        for query in (own, of_people):
+            for uid, day in self._connection.execute(query):
+                found.setdefault(uid, []).append(date.fromisoformat(day))
+        return found
+
     def live_uses(self, voice_uid: str, *, now: datetime) -> list[str]:
         """Return the places where something live says that it depends on a voice."""
         query = (
