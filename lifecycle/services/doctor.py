@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from lifecycle.domain.digest import Digest
 from lifecycle.domain.errors import Busy, IntegrityError, VlmError
 from lifecycle.services.arrivals import arrivals
+from lifecycle.services.backup_advice import advice
 from lifecycle.services.jobs import clear_dead, elsewhere, strays
 from lifecycle.services.put_back import erased_since
 from lifecycle.services.trail import seal_checkpoint, standing
@@ -31,21 +32,29 @@ class Finding:
         id: A stable word for scripts.
         repaired: Whether it is well now.
         next: A command that goes on, where it is not.
+        advice: Nothing is broken, but somebody should do something.
     """
 
     id: str
     message: str
     repaired: bool = False
     next: str | None = None
+    advice: bool = False
 
     @property
     def state(self) -> str:
         """One word for people."""
-        return "repaired" if self.repaired else "found"
+        return "advice" if self.advice else "repaired" if self.repaired else "found"
 
     def to_json(self) -> dict[str, object]:
         """Return the finding for programs."""
-        return {"id": self.id, "message": self.message, "repaired": self.repaired, "next": self.next}
+        return {
+            "id": self.id,
+            "message": self.message,
+            "repaired": self.repaired,
+            "next": self.next,
+            "advice": self.advice,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +66,13 @@ class Examination:
 
     @property
     def open(self) -> int:
-        """How many findings are not repaired."""
-        return sum(not finding.repaired for finding in self.findings)
+        """How many findings are not repaired; advice is none."""
+        return sum(not (finding.repaired or finding.advice) for finding in self.findings)
+
+    @property
+    def repaired(self) -> int:
+        """How many findings are well now."""
+        return sum(finding.repaired for finding in self.findings)
 
     @property
     def exit_code(self) -> int:
@@ -68,20 +82,20 @@ class Examination:
     @property
     def summary(self) -> str:
         """The last line for people."""
-        if not self.findings:
+        if not self.open and not self.repaired:
             return f"looked at {self.looked_at} things; nothing to repair"
-        return f"{len(self.findings)} found, {len(self.findings) - self.open} repaired, {self.open} left"
+        return f"{self.open + self.repaired} found, {self.repaired} repaired, {self.open} left"
 
     def to_json(self) -> dict[str, object]:
         """Return the findings for programs."""
         body: dict[str, object] = {
             "findings": [finding.to_json() for finding in self.findings],
-            "repaired": len(self.findings) - self.open,
+            "repaired": self.repaired,
             "left": self.open,
             "looked_at": self.looked_at,
         }
         if self.open:
-            hint = next((f.next for f in self.findings if not f.repaired and f.next), None)
+            hint = next((f.next for f in self.findings if not (f.repaired or f.advice) and f.next), None)
             body["error"] = {"code": IntegrityError.code, "message": self.summary, "hint": hint}
         return body
 
@@ -240,6 +254,12 @@ def _permissions(rooms: Rooms, repair: bool) -> Iterator[Finding]:
         yield Finding("keys-owner", "the key folder belongs to somebody else", next="vlm config show")
 
 
+def _copies(rooms: Rooms, _repair: bool) -> Iterator[Finding]:
+    """Say what is missing of second copies; see `services.backup_advice`."""
+    for word, message, cure in advice(rooms):
+        yield Finding(word, message, next=cure, advice=True)
+
+
 def _short(digest: Digest) -> str:
     return f"{digest.algorithm}:{digest.hex[:12]}"
 
@@ -254,4 +274,5 @@ CHECKS: tuple[Check, ...] = (
     _parts,
     _orphans,
     _missing,
+    _copies,
 )

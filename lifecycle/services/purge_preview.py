@@ -17,6 +17,7 @@ from lifecycle.erasure.graph import Node, NodeState
 from lifecycle.erasure.plan import Evidence, KeySet, Plan, PurgeVerb, Scope, make_plan
 from lifecycle.erasure.receipt import rfc3339
 from lifecycle.erasure.uncovered import MOVED, SERVER, uncovered
+from lifecycle.services.backup_advice import not_reached
 from lifecycle.services.guard import refuse_held, refuse_used, refuse_while_purged
 from lifecycle.services.originals import Original, find_originals
 from lifecycle.services.policy import load_policy, policy_home
@@ -298,6 +299,7 @@ def not_covered(verb: PurgeVerb, *, rooms: Rooms) -> tuple[Node, ...]:
     others += [] if rooms.registry.database.rewrites else SERVER
     with rooms.registry.read() as uow:
         others += [MOVED] if uow.facts.left_behind() else []
+    others += not_reached(verb, rooms=rooms)
     try:
         mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -459,3 +459,58 @@ def _busy(house: House, prefix: str, *, seed: int) -> int:
             number += 1
     finally:
         os._exit(0)
+
+
+def findings(house: House) -> dict[str, str | None]:
+    """What doctor advises, with the command that helps."""
+    from lifecycle.services.doctor import examine
+
+    with session(house.folder) as rooms:
+        report = examine(rooms)
+    assert report.exit_code == 0
+    return {finding.id: finding.next for finding in report.findings if finding.advice}
+
+
+def test_doctor_advises_a_second_copy_of_the_keys_until_there_is_one(house: House) -> None:
+    assert findings(house) == {"keys-single-copy": "vlm backup create DIR --keys-to DIR2"}
+    house.create(keys=False)
+    assert list(findings(house)) == ["keys-single-copy"]
+    house.create()
+    assert findings(house) == {}
+
+
+def test_doctor_says_when_the_copy_of_the_keys_is_from_before_a_purge(house: House) -> None:
+    house.create()
+    house.purge("kol-a")
+    again = f"vlm backup create {house.backup} --keys-to {house.keys_copy}"
+    assert findings(house) == {"keys-copy-old": again}
+    house.create()
+    assert findings(house) == {}
+
+
+def test_doctor_says_when_the_last_backup_is_old_and_not_before_there_is_one(house: House) -> None:
+    from datetime import UTC, datetime, timedelta
+
+    from lifecycle.services.backup_advice import advice
+
+    later = datetime.now(UTC) + timedelta(days=31)
+    house.create()
+    with session(house.folder, now=later) as rooms:
+        assert [word for word, _, _ in advice(rooms)] == ["backup-stale"]
+
+
+def test_a_purge_names_the_backups_that_it_does_not_reach(house: House) -> None:
+    from lifecycle.erasure.plan import PurgeVerb
+    from lifecycle.services.purge import PurgeRequest, preview
+
+    with session(house.folder) as rooms:
+        before = preview(PurgeRequest("kol-a", PurgeVerb.PURGE_AUDIO), rooms=rooms)
+    house.create()
+    with session(house.folder) as rooms:
+        after = preview(PurgeRequest("kol-a", PurgeVerb.PURGE_AUDIO), rooms=rooms)
+
+    new = {node.what for node in after.missed} - {node.what for node in before.missed}
+    assert len(new) == 2
+    assert any("which holds ciphertext whose keys are gone" in what for what in new)
+    assert any("the copy of the keys" in what for what in new)
+    assert not any(str(house.folder) in what for what in new)

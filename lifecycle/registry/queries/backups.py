@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, Row, and_, func, insert, select, update
+from sqlalchemy import Connection, Row, and_, func, insert, select, union_all, update
 
 from lifecycle.domain.digest import Digest
 from lifecycle.registry import tables as t
@@ -92,15 +92,15 @@ class BackupQueries:
         return None if row is None else _row(row)
 
     def blobs(self) -> Iterator[tuple[Digest, int]]:
-        """Yield the blobs that present artifacts refer to, each once with its size, in order."""
-        artifacts = t.artifacts.c
-        query = (
-            select(artifacts.digest, func.max(artifacts.size_bytes))
-            .where(artifacts.present.is_(True))
-            .group_by(artifacts.digest)
-            .order_by(artifacts.digest)
-        )
-        for digest, size in self._connection.execute(query):
+        """Yield the blobs that artifacts and documents of people refer to, each once with its size, in order."""
+        named = union_all(
+            *(
+                select(table.c.digest, table.c.size_bytes).where(table.c.present.is_(True))
+                for table in (t.artifacts, t.papers)
+            )
+        ).subquery()
+        query = select(named.c.digest, func.max(named.c.size_bytes))
+        for digest, size in self._connection.execute(query.group_by(named.c.digest).order_by(named.c.digest)):
             yield Digest.parse(str(digest)), int(size)
 
     def copy_into(self, target: Path, *, seen: Callable[[int, int], object]) -> None:
