@@ -21,7 +21,9 @@ class PurgeVerb(StrEnum):
     ERASE = "erase"
 
 
+#: What people may give as a reason, and what vlm gives itself.
 BASES = ("withdrawal", "expiry", "contract", "order")
+ALL_BASES = (*BASES, "policy")
 
 
 @dataclass(frozen=True, slots=True)

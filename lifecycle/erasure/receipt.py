@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from lifecycle.domain.canonical import Json
 from lifecycle.erasure.graph import NOTHING_LEFT_OPEN, Node, NodeState, worst
-from lifecycle.erasure.plan import BASES, PurgeVerb, node_from_json
+from lifecycle.erasure.plan import ALL_BASES, PurgeVerb, node_from_json
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:voice-lifecycle:erasure-receipt:v1"
@@ -164,7 +164,7 @@ def _check(receipt: Receipt, data: Mapping[str, object]) -> None:
     times = (receipt.committed_at, receipt.destroyed_at, receipt.verified_at)
     if not all(_TIME.fullmatch(at) for at in times) or not times[0] <= times[1] <= times[2]:
         raise ValueError("its times are not in order or not RFC 3339 UTC")
-    if receipt.basis is not None and receipt.basis not in BASES:
+    if receipt.basis is not None and receipt.basis not in ALL_BASES:
         raise ValueError(f'its basis "{receipt.basis}" is unknown')
     if len({node.uid for node in receipt.nodes}) != len(receipt.nodes):
         raise ValueError("it names one place twice")

@@ -343,6 +343,7 @@ plans = Table(
     Column("policy", String(64), nullable=False),
     Column("body", JSON, nullable=False),
     Column("inventory_digest", String(80), nullable=False),
+    Column("scheduled", Boolean, nullable=False, default=False),
     Column("made_at", String(32), nullable=False),
     Column("applied_at", String(32)),
 )

@@ -153,6 +153,7 @@ def _memory() -> None:
         sa.Column("policy", sa.String(64), nullable=False),
         sa.Column("body", sa.JSON(), nullable=False),
         sa.Column("inventory_digest", sa.String(80), nullable=False),
+        sa.Column("scheduled", sa.Boolean(), nullable=False),
         _time("made_at", always=True),
         _time("applied_at"),
     )

@@ -27,6 +27,7 @@ class PlanRow:
     """One plan as it was stored.
 
     Attributes:
+        scheduled: A timer asked for it.
         body: `envelope` (the signed plan), and `begun_at` once applying it began; random ids only.
     """
 
@@ -35,6 +36,7 @@ class PlanRow:
     body: Mapping[str, Any]
     inventory_digest: str
     made_at: datetime
+    scheduled: bool = False
     applied_at: datetime | None = None
 
 
@@ -70,6 +72,7 @@ class PlanQueries:
                 body=dict(row.body),
                 inventory_digest=row.inventory_digest,
                 made_at=to_text(row.made_at),
+                scheduled=row.scheduled,
                 applied_at=maybe_text(row.applied_at),
             )
         )
@@ -80,10 +83,27 @@ class PlanQueries:
         rows = self._connection.execute(query.order_by(t.plans.c.id.desc()).limit(10))
         return [_plan(row) for row in rows]
 
-    def of_policy(self, policy: str) -> list[PlanRow]:
-        """Return a policy's plans, the newest first; at most a hundred."""
-        query = select(t.plans).where(t.plans.c.policy == policy).order_by(t.plans.c.id.desc()).limit(100)
-        return [_plan(row) for row in self._connection.execute(query)]
+    def of_policy(self, policy: str, *, by_hand: bool = False) -> list[PlanRow]:
+        """Return a policy's plans, the newest first; at most a hundred.
+
+        Args:
+            by_hand: Only those that a person asked for.
+        """
+        query = select(t.plans).where(t.plans.c.policy == policy)
+        if by_hand:
+            query = query.where(t.plans.c.scheduled.is_(False))
+        rows = self._connection.execute(query.order_by(t.plans.c.id.desc()).limit(100))
+        return [_plan(row) for row in rows]
+
+    def policies(self) -> dict[str, int]:
+        """Return how many voices that are not erased name each policy, by its name."""
+        query = (
+            select(t.voices.c.policy, func.count())
+            .where(t.voices.c.state != State.ERASED.value)
+            .group_by(t.voices.c.policy)
+            .order_by(t.voices.c.policy)
+        )
+        return {str(policy): int(number) for policy, number in self._connection.execute(query)}
 
     def note(self, uid: str, *, body: Mapping[str, Any], applied_at: datetime | None = None) -> None:
         """Note how far applying a plan came.
@@ -99,12 +119,12 @@ class PlanQueries:
         if changed != 1:
             raise IntegrityError(f"plan {uid[:12]} was applied by another process", hint="vlm policy plan")
 
-    def purged_since(self, voice_uids: Collection[str], since: datetime) -> dict[str, list[str]]:
-        """Return, for voices that a policy purged since, the verbs that were decided, finished or not."""
-        found: dict[str, list[str]] = {}
+    def purged_since(self, voice_uids: Collection[str], since: datetime) -> dict[str, dict[str, str]]:
+        """Return, for voices that a policy purged since, the verbs that were decided, each with its purge."""
+        found: dict[str, dict[str, str]] = {}
         for uids in _slices(voice_uids):
             query = (
-                select(t.voices.c.uid, t.purges.c.verb)
+                select(t.voices.c.uid, t.purges.c.verb, t.purges.c.uid)
                 .join(t.voices, t.voices.c.id == t.purges.c.voice_id)
                 .where(t.voices.c.uid.in_(uids), t.purges.c.basis == "policy")
                 .where(
@@ -112,8 +132,8 @@ class PlanQueries:
                 )
                 .order_by(t.purges.c.id)
             )
-            for uid, verb in self._connection.execute(query):
-                found.setdefault(uid, []).append(verb)
+            for voice_uid, verb, purge_uid in self._connection.execute(query):
+                found.setdefault(voice_uid, {})[verb] = purge_uid
         return found
 
     def inventory(self, wanted: VoiceFilter, *, now: datetime) -> Iterator[Inventoried]:
@@ -302,5 +322,6 @@ def _plan(row: Row[Any]) -> PlanRow:
         body=row.body,
         inventory_digest=row.inventory_digest,
         made_at=from_text(row.made_at),
+        scheduled=row.scheduled,
         applied_at=maybe_time(row.applied_at),
     )
