@@ -166,7 +166,7 @@ def _look_whose(registry: Registry, installation: str, *, writable: bool) -> Non
             hint="vlm config show",
         )
     if names.MOVED_TO in facts:
-        registry.moved_to = facts[names.MOVED_TO]
+        registry.moved_to, registry.writable = facts[names.MOVED_TO], False
         if writable:
             raise Refused(
                 f"the registry was moved to {registry.moved_to}; what is left in {_named(registry)} is not opened",

@@ -8,9 +8,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sqlalchemy import inspect
+
 from lifecycle.domain.errors import Refused
 from lifecycle.registry.database import BUSY_SECONDS, Database, database_of, translated
 from lifecycle.registry.migrate import bring_up
+from lifecycle.registry.queries.facts import MOVED_TO
 from lifecycle.registry.trail import TextSealer
 from lifecycle.registry.unit_of_work import UnitOfWork
 
@@ -104,20 +107,32 @@ class Registry:
 
         Raises:
             Busy: Another process held the lock for too long.
-            Refused: The registry was opened read-only.
+            Refused: The registry was opened read-only, or was moved elsewhere.
             Unavailable: The server went away; nothing was changed.
         """
         if self.moved_to is not None:
-            raise Refused(
-                f"the registry was moved to {self.moved_to}, so what is left here is for reading only",
-                hint="set VLM_DATABASE_URL to where it is now; see: vlm registry show",
-            )
+            raise _moved(self.moved_to)
         if not self.writable:
             raise Refused(
                 "the registry is older than its anchor, so it is open for reading only", hint="vlm doctor"
             )
         with self._work(writes=True) as work:
+            # A process that opened the registry before it was moved must not go on writing into what is left of it.
+            place = work.facts.all().get(MOVED_TO)
+            if place is not None:
+                raise _moved(place)
             yield work
+
+    @contextmanager
+    def change(self) -> Iterator[UnitOfWork]:
+        """Give a writer's unit of work whatever the registry says about moves; for moving it alone."""
+        with self._work(writes=True) as work:
+            yield work
+
+    def tables(self) -> set[str]:
+        """Return the names of all tables of the database, others' too."""
+        with translated(self.database), self.database.connection(writes=False) as connection:
+            return set(inspect(connection).get_table_names())
 
     @contextmanager
     def _work(self, *, writes: bool) -> Iterator[UnitOfWork]:
@@ -159,3 +174,10 @@ class Registry:
     def close(self) -> None:
         """Close every connection."""
         self.database.close()
+
+
+def _moved(place: str) -> Refused:
+    return Refused(
+        f"the registry was moved to {place}, so what is left here is for reading only",
+        hint="set VLM_DATABASE_URL to where it is now, or unset it if that is VLM_HOME",
+    )

@@ -9,6 +9,7 @@ from functools import cached_property
 from sqlalchemy import Connection
 
 from lifecycle.domain.errors import VlmError
+from lifecycle.registry.move import Rows
 from lifecycle.registry.outbox import Outbox
 from lifecycle.registry.queries.alerts import AlertQueries
 from lifecycle.registry.queries.backups import BackupQueries
@@ -88,6 +89,11 @@ class UnitOfWork:
     def people(self) -> PeopleQueries:
         """Pages of people."""
         return PeopleQueries(self._connection)
+
+    @cached_property
+    def rows(self) -> Rows:
+        """Every row of every table."""
+        return Rows(self._connection)
 
     @cached_property
     def facts(self) -> FactQueries:
