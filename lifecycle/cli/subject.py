@@ -203,6 +203,36 @@ def withdraw(
     call.end(done.to_json(), done.lines())
 
 
+@subject_app.command("export", epilog="Example: vlm subject export s-7f3a1c9e -o lin.zip --with-recordings")
+def export(
+    who: WhoArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The zip file to write.")],
+    with_recordings: Annotated[
+        bool, typer.Option("--with-recordings", help="Their recordings and clips too, decrypted.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Give a person what is held about them.
+
+    A zip for the owner alone: a page to read, the same as JSON, the consents with their papers, receipts.
+    """
+    from lifecycle.services.subject_export import export_subject
+
+    call = Invocation(json=json, quiet=quiet, dry_run=dry_run)
+    done = export_subject(
+        from_input(who) or "",
+        out=out,
+        rooms=call.rooms(),
+        with_recordings=with_recordings,
+        force=force,
+        dry_run=dry_run,
+    )
+    call.end(done.to_json(), done.lines())
+
+
 @case_app.command("list", epilog="Example: vlm subject case list --due-by 2026-12-31")
 def list_requests(
     everything: Annotated[bool, typer.Option("--all", help="Closed ones too.")] = False,

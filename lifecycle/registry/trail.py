@@ -158,7 +158,9 @@ class Trail:
         found = self._connection.execute(query).scalar()
         return None if found is None else str(found)
 
-    def stored(self, *, start: int = 0, voice_uid: str | None = None) -> Iterator[StoredEvent]:
+    def stored(
+        self, *, start: int = 0, voice_uid: str | None = None, subject_uid: str | None = None
+    ) -> Iterator[StoredEvent]:
         """Yield events as their rows say them, in order; sealed details stay sealed."""
         query = (
             select(t.events, t.event_details.c.sealed, t.event_details.c.subject_uid.label("details_subject"))
@@ -168,6 +170,8 @@ class Trail:
         )
         if voice_uid is not None:
             query = query.where(t.events.c.voice_uid == voice_uid)
+        if subject_uid is not None:
+            query = query.where(t.events.c.subject_uid == subject_uid)
         for row in self._connection.execute(query):
             yield _stored(row)
 

@@ -153,7 +153,7 @@ def _dependent(voice: Voice, subject: Subject, *, uow: UnitOfWork, now: datetime
         state=voice.state,
         files={each.value: found[each] for each in DataClass if found[each]},
         exports=sum(artifact.role is Role.EXPORT for artifact in artifacts),
-        uses=tuple(uow.cases.live_uses(voice.uid, now=now)),
+        uses=tuple(claim.place for claim in uow.uses.counting(voice.uid, now=now)),
         held_by="" if not holds else voice.name if on_voice else subject.pseudonym,
     )
 

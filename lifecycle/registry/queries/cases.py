@@ -172,20 +172,6 @@ class CaseQueries:
                 found.setdefault(uid, []).append(date.fromisoformat(day))
         return found
 
-    def live_uses(self, voice_uid: str, *, now: datetime) -> list[str]:
-        """Return the places where something live says that it depends on a voice."""
-        query = (
-            select(t.uses.c.place)
-            .join(t.voices, t.voices.c.id == t.uses.c.voice_id)
-            .where(
-                t.voices.c.uid == voice_uid,
-                t.uses.c.removed_at.is_(None),
-                or_(t.uses.c.valid_until.is_(None), t.uses.c.valid_until > to_text(now)),
-            )
-            .order_by(t.uses.c.id)
-        )
-        return list(self._connection.execute(query).scalars())
-
     def backups_since(self, at: datetime) -> tuple[int, datetime | None]:
         """Return how many backups were made since a moment, and when the newest was."""
         copies = (t.backups.c.kind == "registry") & (t.backups.c.made_at >= to_text(at))
