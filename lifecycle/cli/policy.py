@@ -77,7 +77,7 @@ def explain(
 @policy_app.command(epilog="Example: vlm policy plan --policy strict -o plan.json")
 def plan(
     voices: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Only these voices.")
+        list[str] | None, typer.Argument(metavar="NAME...", help="Only these voices.")
     ] = None,
     policy: PolicyOption = None,
     owner: OwnerFilter = None,
@@ -125,6 +125,7 @@ def apply(
         str | None, typer.Option("--approved-by", metavar="NAME", help="Who approved it; kept sealed.")
     ] = None,
     yes: YesOption = False,
+    dry_run: DryRunOption = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -136,10 +137,15 @@ def apply(
     from lifecycle.services.policy_apply import apply as run
     from lifecycle.services.policy_plan import plan_id_of
 
-    call = Invocation(json=json, quiet=quiet, yes=yes)
+    call = Invocation(json=json, quiet=quiet, yes=yes, dry_run=dry_run)
     uid = told if told.isalnum() and len(told) <= 32 else plan_id_of(Path(told))
     rooms = call.rooms()
-    call.confirm(f"what plan {uid[:8]} destroys is gone for good.", typed=uid[:8])
     permission = Permission(over_limit=over_limit, approved_by=approved_by, empty=yes)
+    would = run(uid, rooms=rooms, permission=permission, dry_run=True)
+    if dry_run:
+        call.end(would.to_json(), [*would.lines(), "nothing was changed (--dry-run)"])
+    for line in would.lines():
+        call.say(line)
+    call.confirm("what is purged or erased is gone for good.", typed=would.plan[:8])
     done = run(uid, rooms=rooms, permission=permission)
     call.end(done.to_json(), done.lines(), exit_code=done.exit_code)

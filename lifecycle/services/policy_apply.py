@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from lifecycle.domain.errors import IntegrityError, Refused, VlmError
+from lifecycle.domain.errors import IntegrityError, Refused
 from lifecycle.domain.failpoints import hit
 from lifecycle.domain.filters import VoiceFilter
 from lifecycle.domain.policies import Action, Policy
@@ -17,6 +17,7 @@ from lifecycle.domain.voices import State, Voice
 from lifecycle.erasure.plan import PurgeVerb
 from lifecycle.registry.queries.plans import PlanRow
 from lifecycle.registry.times import from_text, to_text
+from lifecycle.render.output import megabytes
 from lifecycle.services.policy import load_policy, policy_home
 from lifecycle.services.policy_outcome import Applied, Outcome
 from lifecycle.services.policy_plan import find_plan, refuse_clock
@@ -58,6 +59,8 @@ class _Step:
     rule: str
     action: Action
     status: Status
+    files: int
+    size_bytes: int
     facts: str
 
     @property
@@ -65,11 +68,14 @@ class _Step:
         return Action.RETIRE if self.status is Status.QUARANTINE else self.action
 
 
-def apply(told: str, *, rooms: Rooms, permission: Permission = Permission()) -> Applied:
+def apply(
+    told: str, *, rooms: Rooms, permission: Permission = Permission(), dry_run: bool = False
+) -> Applied:
     """Carry out a stored plan; one that was begun and not finished is finished.
 
     Args:
         told: Its id, or the first digits of it.
+        dry_run: Refuse what would be refused, say what would be done, and change nothing.
 
     Raises:
         NotFound: There is no such plan.
@@ -89,6 +95,9 @@ def apply(told: str, *, rooms: Rooms, permission: Permission = Permission()) -> 
         if begun_at is None:
             _refuse_changed(row, policy, rooms)
             _refuse_over(row, policy, predicate, permission)
+        if dry_run:
+            return Applied(row.uid, policy.name, policy.version, tuple(_would(steps, rooms)), dry_run=True)
+        if begun_at is None:
             since = rooms.clock()
             row = _begin(row, rooms, permission, len(steps))
         else:
@@ -116,6 +125,8 @@ def _step(told: Mapping[str, Any]) -> _Step:
         rule=told["rule"],
         action=Action(told["action"]),
         status=Status(told["status"]),
+        files=told["files"],
+        size_bytes=told["size"],
         facts=told["facts"],
     )
 
@@ -183,6 +194,16 @@ def _refuse_over(row: PlanRow, policy: Policy, told: Mapping[str, Any], permissi
             f"plan {short} acts on {acts} voices, and more than {most} need somebody's approval",
             hint=f"vlm policy apply {short} --approved-by NAME",
         )
+
+
+def _would(steps: Sequence[_Step], rooms: Rooms) -> Iterator[Outcome]:
+    with rooms.registry.read() as uow:
+        for step in steps:
+            voice = uow.voices.by_uid(step.voice_uid)
+            name = voice.name if voice is not None and voice.name else step.voice_uid[:12]
+            files = f"{step.files} file{'s' if step.files != 1 else ''}, {megabytes(step.size_bytes)}"
+            says = files if step.size_bytes else "nothing is destroyed"
+            yield Outcome(name, step.does, step.rule, "would", says)
 
 
 def _begin(row: PlanRow, rooms: Rooms, permission: Permission, steps: int) -> PlanRow:
@@ -317,8 +338,3 @@ def _finish(row: PlanRow, policy: Policy, outcomes: Sequence[Outcome], rooms: Ro
         hit("policy.before_done_commit")
         uow.commit()
     return Applied(plan=row.uid, policy=policy.name, version=policy.version, outcomes=tuple(outcomes))
-
-
-def refusal(error: VlmError) -> str:
-    """Return an error as one line for a report."""
-    return f"{error.message}    {error.hint}" if error.hint else error.message

@@ -17,13 +17,20 @@ _PAST = {
     Action.REVIEW: "left",
 }
 
+_BARE = {
+    Action.PURGE_AUDIO: "purge the recordings of",
+    Action.ERASE: "erase",
+    Action.RETIRE: "retire",
+    Action.REVIEW: "leave",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What happened to one voice.
 
     Attributes:
-        result: "done", or "retained" where something came between.
+        result: "done", "retained" where something came between, or "would" where nothing was asked for yet.
         open: Places that are PENDING or UNVERIFIABLE.
         kept: What is RETAINED, each with its reason.
         not_covered: What no purge here reaches.
@@ -88,6 +95,7 @@ class Applied:
     policy: str
     version: int
     outcomes: tuple[Outcome, ...]
+    dry_run: bool = False
 
     @property
     def exit_code(self) -> int:
@@ -118,13 +126,16 @@ class Applied:
             "done": len(self.done),
             "retained": len(self.retained),
             "not_covered": self.not_covered(),
-            "dry_run": False,
+            "dry_run": self.dry_run,
         }
 
     def lines(self) -> list[str]:
         """Return the result for people, the answer first."""
         if not self.outcomes:
             return [f'plan {self.plan[:8]} of policy "{self.policy}": there was nothing to do']
+        if self.dry_run:
+            lines = [f'plan {self.plan[:8]} of policy "{self.policy}" acts on {len(self.outcomes)}:']
+            return [*lines, *(f"  {_BARE[each.action]} {each.voice}: {each.says}" for each in self.outcomes)]
         lines = [
             f'plan {self.plan[:8]} of policy "{self.policy}": {len(self.done)} done, {len(self.retained)} retained'
         ]

@@ -51,7 +51,7 @@ def make_plan(
         dry_run: Store nothing and give no notice.
 
     Raises:
-        NotFound: There is no such policy.
+        NotFound: There is no such policy, or no such voice.
         UsageError: It is wrong, with file and line.
         Refused: The clock is not plausible, or the policy was changed without a new version.
     """
@@ -60,6 +60,9 @@ def make_plan(
         wanted.names, wanted.owner, wanted.subject_uid, wanted.states, wanted.upstream, rules.name
     )
     refuse_clock(rooms)
+    with rooms.registry.read() as uow:
+        for name in wanted.names:
+            uow.voices.get(name)
     now = rooms.clock()
     if dry_run:
         with rooms.registry.read() as uow:

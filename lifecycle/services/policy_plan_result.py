@@ -109,7 +109,7 @@ class PolicyPlan:
             )
         if self.noticed:
             lines.append(
-                f"notice was given of {len(self.noticed)}; nothing of it is done before that is old enough"
+                f"notice was given of {_voices(len(self.noticed))}; nothing of it is done before that is old enough"
             )
         lines += [f"over the limits: {each}" for each in self.over]
         if self.others:
@@ -122,7 +122,7 @@ class PolicyPlan:
     def _answer(self) -> str:
         found = self.survey
         name = f'policy "{self.policy.name}" version {self.policy.version}'
-        looked = f"{found.matched} voice{'s' if found.matched != 1 else ''} looked at"
+        looked = f"{_voices(found.matched)} looked at"
         if not found.matched:
             return f"{name} is about no voice that is meant here; nothing to do"
         if not found.acts:
@@ -137,6 +137,10 @@ class PolicyPlan:
         over = f" --over-limit {self.short}" if self.over or self.all_matched else ""
         approved = " --approved-by NAME" if self.needs_approval else ""
         return [f"plan {self.short}; within 24 hours: vlm policy apply {self.short}{over}{approved}"]
+
+
+def _voices(number: int) -> str:
+    return f"{number} voice" if number == 1 else f"{number} voices"
 
 
 def _files(number: int) -> str:
