@@ -60,16 +60,19 @@ def check(
 ) -> None:
     """Check signatures, databases, trail and files, and that the keys open what is sealed.
 
-    Needs no registry. Exit code 0: whole. 5: damaged, each finding named.
+    Works without the registry. Exit code 0: whole. 5: damaged, each finding named.
     """
     from lifecycle.render.progress import TerminalProgress
     from lifecycle.services.backup_check import CheckRequest, check_backup
+    from lifecycle.services.backup_memory import CHECKED, remember
 
     call = Invocation(json=json, quiet=quiet)
-    asked = CheckRequest(
-        target, snapshot, read_data, keys=keys or call.settings().keys, required=keys is not None
-    )
+    settings = call.settings()
+    asked = CheckRequest(target, snapshot, read_data, keys=keys or settings.keys, required=keys is not None)
     report = check_backup(asked, progress=TerminalProgress(quiet=quiet or json))
+    if not report.problems:
+        whole = [each.uid for each in report.snapshots]
+        remember(CHECKED, whole, installation=report.installation, settings=settings)
     call.end(report.to_json(), report.lines(), exit_code=report.exit_code)
 
 
@@ -123,6 +126,7 @@ def prune(
     quiet: QuietOption = False,
 ) -> None:
     """Remove old snapshots, and the files that only they needed."""
+    from lifecycle.services.backup_memory import PRUNED, remember
     from lifecycle.services.backup_prune import prune_backup
 
     call = Invocation(json=json, quiet=quiet, yes=yes, dry_run=dry_run)
@@ -132,4 +136,5 @@ def prune(
             call.say(line)
         call.confirm("they are removed for good")
         planned = prune_backup(target, keep=keep)
+        remember(PRUNED, planned.uids, installation=planned.installation, settings=call.settings())
     call.end({**planned.to_json(), "dry_run": dry_run}, planned.lines())

@@ -76,6 +76,7 @@ PATHS: tuple[str, ...] = (
     "vlm subject show",
     "vlm subject consent",
     "vlm subject withdraw",
+    "vlm subject export",
     "vlm subject case",
     "vlm subject case list",
     "vlm subject case show",

@@ -64,7 +64,9 @@ def check_backup(request: CheckRequest, *, progress: Progress) -> Checked:
         known: dict[Digest, str] = {}
         checked = [_snapshot(folder, name, keys, request, known, progress) for name in names]
         unneeded = _unneeded(folder, known) if request.snapshot is None else 0
-    return Checked(request.backup, request.read_data, tuple(checked), tuple(flaws), unneeded)
+    return Checked(
+        request.backup, request.read_data, tuple(checked), tuple(flaws), unneeded, folder.installation
+    )
 
 
 def _keys(request: CheckRequest, folder: BackupFolder) -> tuple[Path | None, list[str]]:
@@ -113,6 +115,7 @@ def _snapshot(
         keys_opened=opened,
         flaws=tuple(flaws[:_MOST_FLAWS]),
         unread=tuple(unread),
+        uid=manifest.uid,
     )
 
 

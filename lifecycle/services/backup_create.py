@@ -79,11 +79,11 @@ def create_backup(target: Path, *, keys_to: Path | None, rooms: Rooms, dry_run: 
     with folder.locked():
         folder.clear_unfinished()
         try:
-            made = _create(folder, copy, rooms=rooms)
+            return _create(folder, copy, rooms=rooms)
         finally:
+            folder.clear_unfinished()
             if copy is not None:
                 shutil.rmtree(copy / ".new", ignore_errors=True)
-    return made
 
 
 def _refuse_places(target: Path, keys_to: Path | None, rooms: Rooms) -> None:

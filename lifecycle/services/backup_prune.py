@@ -55,6 +55,7 @@ def prune_backup(root: Path, *, keep: int, dry_run: bool = False) -> Pruned:
         names = folder.names()
         going, staying = names[:-keep], names[-keep:]
         needed = _needed(folder, staying)
+        uids = [uid for name in going if (uid := _uid(folder, name))]
         if not dry_run:
             folder.clear_unfinished()
             _remove_snapshots(folder, going)
@@ -66,7 +67,14 @@ def prune_backup(root: Path, *, keep: int, dry_run: bool = False) -> Pruned:
             files, freed = files + 1, freed + path.lstat().st_size
             if not dry_run:
                 path.unlink()
-    return Pruned(root, tuple(going), tuple(staying), files, freed, dry_run)
+    return Pruned(root, tuple(going), tuple(staying), files, freed, dry_run, folder.installation, tuple(uids))
+
+
+def _uid(folder: BackupFolder, name: str) -> str | None:
+    try:
+        return m.read_manifest(folder.snapshots / name, None).uid
+    except IntegrityError:
+        return None
 
 
 def _needed(folder: BackupFolder, names: list[str]) -> set[Digest]:

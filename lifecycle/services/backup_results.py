@@ -102,6 +102,7 @@ class CheckedSnapshot:
         attested: Whether its signature is by a key of this installation that was at hand.
         keys_opened: Wraps of keys that a fresh process opened; None where no keys were at hand.
         unread: Why something was not looked at.
+        uid: Its id in the registry that it is of.
     """
 
     name: str
@@ -112,6 +113,7 @@ class CheckedSnapshot:
     keys_opened: int | None
     flaws: tuple[str, ...]
     unread: tuple[str, ...] = ()
+    uid: str = ""
 
     def to_json(self) -> dict[str, object]:
         """Return it for programs."""
@@ -141,6 +143,7 @@ class Checked:
     snapshots: tuple[CheckedSnapshot, ...]
     flaws: tuple[str, ...]
     unneeded: int
+    installation: str
 
     @property
     def problems(self) -> list[str]:
@@ -238,7 +241,11 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What removing old snapshots gave."""
+    """What removing old snapshots gave.
+
+    Attributes:
+        uids: Ids of the removed snapshots in the registry that they are of.
+    """
 
     backup: Path
     removed: tuple[str, ...]
@@ -246,6 +253,8 @@ class Pruned:
     freed_files: int
     freed_bytes: int
     dry_run: bool
+    installation: str
+    uids: tuple[str, ...]
 
     def to_json(self) -> dict[str, object]:
         """Return the result for programs."""

@@ -109,6 +109,8 @@ def test_a_registry_speaks_as_its_schemas_say(bare_vlm: Vlm, tmp_path):
 
     consent = tmp_path / "consent.txt"
     consent.write_text("I agree.\n", encoding="utf-8")
+    lockfile = tmp_path / "requirements.txt"
+    lockfile.write_text("no-such-package-of-ours==1.0\n", encoding="utf-8")
     person = ["--subject", "10042", "--consent", consent, "--consent-until", "2999-12-31"]
     files = ["--weights", file, "--audio", recordings(tmp_path / "audio")]
     arrived = ["register", "kol", *files, *person, "--owner", "video", "--json"]
@@ -121,6 +123,9 @@ def test_a_registry_speaks_as_its_schemas_say(bare_vlm: Vlm, tmp_path):
     check("list", vlm.run("list", "--json"))
     check("show", vlm.run("show", "kol", "--json"))
     check("spec", vlm.run("spec", "kol", "--json"))
+    check("spec", vlm.run("spec", "kol", "--check", "--json"), code=12)
+    check("lock", vlm.run("lock", "kol", lockfile, "--check", "--offline", "--json"), code=12)
+    fails(vlm.run("lock", "kol", "--show", "--json"), 3, "not_found")
     check("golden-show", vlm.run("golden", "show", "kol", "--json"))
     check("audit", vlm.run("audit", "--json", "--fail-on", "never"))
     accepted = ["audit", "accept", "no-image", "kol", "--until", "2999-01-31", "--reason", "none", "--json"]
@@ -151,6 +156,26 @@ def test_the_end_of_a_voice_speaks_as_its_schemas_say(vlm: Vlm, tmp_path):
     assert [voice["name"] for voice in told["voices"]] == [None]
     check("trail-verify", vlm.run("trail", "verify", "--json"))
     check("doctor", vlm.run("doctor", "--dry-run", "--json"))
+
+
+def test_backups_speak_as_their_schemas_say(vlm: Vlm, tmp_path):
+    vlm.ok("register", "kol", "--weights", weights(tmp_path / "kol.safetensors"), "--own-voice")
+    create = ["backup", "create", tmp_path / "bk", "--keys-to", tmp_path / "keys-copy", "--json"]
+    assert check("backup-create", vlm.run(*create, "--dry-run"))["copied_files"] > 0
+    check("backup-create", vlm.run(*create))
+    assert check("backup-create", vlm.run(*create))["copied_files"] == 0
+    checked = check("backup-check", vlm.run("backup", "check", tmp_path / "bk", "--read-data", "--json"))
+    assert [snapshot["attested"] for snapshot in checked["snapshots"]] == [True, True]
+    assert len(check("backup-list", vlm.run("backup", "list", tmp_path / "bk", "--json"))["snapshots"]) == 2
+    check("backup-restore", vlm.run("backup", "restore", tmp_path / "bk", "--to", tmp_path / "new", "--json"))
+    check("backup-prune", vlm.run("backup", "prune", tmp_path / "bk", "--keep", "1", "--dry-run", "--json"))
+    check("backup-prune", vlm.run("backup", "prune", tmp_path / "bk", "--keep", "1", "--yes", "--json"))
+    (snapshot,) = (tmp_path / "bk" / "snapshots").iterdir()
+    (snapshot / "keys.db").unlink()
+    told = check("backup-check", vlm.run("backup", "check", tmp_path / "bk", "--json"), code=5)
+    assert told["whole"] is False
+    fails(vlm.run("backup", "check", tmp_path, "--json"), 3, "not_found")
+    fails(vlm.run("backup", "create", vlm.home / "bk", "--json"), 2, "usage")
 
 
 @pytest.mark.server
