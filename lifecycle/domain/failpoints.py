@@ -40,6 +40,7 @@ POINTS: tuple[str, ...] = (
     "subject.before_commit",
     "subject.after_commit",
     "use.before_commit",
+    "audit.before_commit",
     "trail.before_anchor",
     "retire.before_commit",
     "policy.before_plan_commit",

@@ -113,7 +113,7 @@ artifacts = Table(
     metadata,
     _id(),
     _uid(),
-    Column("voice_id", ForeignKey("voices.id"), nullable=False, index=True),
+    Column("voice_id", ForeignKey("voices.id"), nullable=False),
     Column("version_id", ForeignKey("versions.id"), nullable=True, index=True),
     Column("set_id", ForeignKey("recording_sets.id"), nullable=True, index=True),
     Column("role", String(16), nullable=False),
@@ -128,6 +128,8 @@ artifacts = Table(
     Column("recorded_at", String(32)),
     Column("added_at", String(32), nullable=False),
     Column("present", Boolean, nullable=False, default=True),
+    Index("ix_artifacts_voice_role", "voice_id", "role"),
+    Index("ix_artifacts_class_added", "data_class", "added_at"),
 )
 
 consents = Table(
@@ -356,8 +358,8 @@ findings = Table(
     Column("risk", String(64), nullable=False),
     Column("severity", String(16), nullable=False),
     Column("first_seen_at", String(32), nullable=False),
-    Column("last_seen_at", String(32), nullable=False, index=True),
     Column("notified_at", String(32)),
+    Index("uq_findings_risk_severity_voice", "risk", "severity", "voice_id", unique=True),
 )
 
 import_rows = Table(

@@ -12,11 +12,14 @@ from lifecycle.domain.errors import VlmError
 from lifecycle.registry.move import Rows
 from lifecycle.registry.outbox import Outbox
 from lifecycle.registry.queries.alerts import AlertQueries
+from lifecycle.registry.queries.audits import AuditQueries
 from lifecycle.registry.queries.backups import BackupQueries
 from lifecycle.registry.queries.cases import CaseQueries
 from lifecycle.registry.queries.facts import FactQueries
+from lifecycle.registry.queries.findings import FindingQueries
 from lifecycle.registry.queries.imports import ImportQueries
 from lifecycle.registry.queries.jobs import JobQueries
+from lifecycle.registry.queries.notice_counts import NoticeCounts
 from lifecycle.registry.queries.notices import NoticeQueries
 from lifecycle.registry.queries.people import PeopleQueries
 from lifecycle.registry.queries.plans import PlanQueries
@@ -119,6 +122,21 @@ class UnitOfWork:
     def risks(self) -> RiskQueries:
         """Accepted risks."""
         return RiskQueries(self._connection)
+
+    @cached_property
+    def audits(self) -> AuditQueries:
+        """What an audit asks about many voices at once."""
+        return AuditQueries(self._connection)
+
+    @cached_property
+    def findings(self) -> FindingQueries:
+        """What audits found."""
+        return FindingQueries(self._connection)
+
+    @cached_property
+    def notice_counts(self) -> NoticeCounts:
+        """Notices of very many voices."""
+        return NoticeCounts(self._connection)
 
     @cached_property
     def uses(self) -> UseQueries:

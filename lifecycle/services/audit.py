@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING
 
 from lifecycle.bootstrap import Rooms
-from lifecycle.domain.digest import Digest
 from lifecycle.domain.errors import UsageError
+from lifecycle.domain.failpoints import hit
 from lifecycle.domain.filters import ALL, GROUPS, VoiceFilter
-from lifecycle.domain.policies import Policy
 from lifecycle.domain.risks import Severity
-from lifecycle.domain.time_bases import facts_of
-from lifecycle.domain.verdicts import Row
-from lifecycle.domain.voices import Artifact, Role, State, Voice
 from lifecycle.registry.queries.risks import AcceptedRow
+from lifecycle.services.audit_look import Answer, Question, look
 from lifecycle.services.audit_report import AuditReport, Scrub, Scrubbed
-from lifecycle.services.guard import holding
+from lifecycle.services.audit_scrub import SCRUBBED_ON, Damages
+from lifecycle.services.audit_scrub import scrub as read_again
 from lifecycle.services.policy import load_policies, policy_home
-from lifecycle.verification.plan import Way, loader_of, subject_of
-from lifecycle.watch.report import FAIL_ON, Finding, Tally, exit_code, weigh
-from lifecycle.watch.rules import RISKS, find_risks
-from lifecycle.watch.snapshot import Accepted, Damage, DueCase, Snapshot, VoiceFacts
+from lifecycle.watch.report import FAIL_ON, LISTED, Finding, exit_code
+from lifecycle.watch.rules import RISKS
+from lifecycle.watch.snapshot import Snapshot
 
 __all__ = ["AcceptedRisk", "AuditReport", "Scrub", "Scrubbed", "accept", "audit", "mark_notified"]
 
 if TYPE_CHECKING:
     from lifecycle.registry.unit_of_work import UnitOfWork
-
-_SHORT = 12
-_HELD = frozenset({Role.AUDIO, Role.REFERENCE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,53 +76,104 @@ def audit(
         raise UsageError(
             f'"{group_by}" is nothing to group by; {", ".join(GROUPS)} are', hint="vlm audit --help"
         )
-    begun = rooms.clock()
+    begun, mode = rooms.clock(), _mode(scrub)
     with rooms.registry.read() as uow:
-        voices = uow.voices.all(states=(State.ACTIVE, State.DEPRECATED, State.RETIRED))
-        voices = [voice for voice in voices if filter.matches(voice)]
-        artifacts = {voice.uid: uow.voices.artifacts(voice.uid) for voice in voices}
-        damaged = _damaged([a for mine in artifacts.values() for a in mine], rooms)
-        snapshot = _snapshot(voices, artifacts, damaged, uow=uow, rooms=rooms, commands=commands)
-        known = _known(uow, {voice.uid: voice.name for voice in voices})
-    findings = tuple(weigh(find_risks(snapshot), snapshot, known=known))
-    listed = tuple(f for f in findings if not f.accepted and (f.new or not (only_new or scheduled)))
+        damages = read_again(mode, filter, uow=uow, rooms=rooms)
+        question = _question(
+            uow, rooms, damages, commands=commands, wanted=filter, only_new=only_new or scheduled, by=group_by
+        )
+        answer = look(question, uow=uow, progress=rooms.progress)
     if rooms.writable:
-        _remember(findings, {voice.name: voice.uid for voice in voices}, rooms, scheduled=scheduled)
+        _remember(question, answer, damages, rooms, scheduled=scheduled)
+    listed, tallies = tuple(answer.reported()), tuple(answer.tallies())
     return AuditReport(
-        findings=findings,
+        findings=tuple(answer.findings()),
         listed=listed,
-        tallies=_tallies(findings, listed),
-        voices=len(voices),
+        tallies=tallies,
+        voices=answer.voices,
         seconds=(rooms.clock() - begun).total_seconds(),
         at=begun,
-        code=exit_code(listed, fail_on=fail_on),
-        accepted_until=min((a.until for a in snapshot.accepted), default=None),
-        quiet=scheduled and not any(f.risk.severity is not Severity.NOTICE for f in listed),
-        scrubbed=Scrubbed(Scrub(scrub)),
+        code=exit_code(tallies, fail_on=fail_on),
+        accepted_until=min((row.until for row in question.accepted), default=None),
+        quiet=scheduled and not any(t.reported for t in tallies if t.severity is not Severity.NOTICE),
+        scrubbed=damages.scrubbed,
         filter=filter,
         group_by=group_by,
+        sections=tuple(answer.sections()),
     )
 
 
-def _tallies(findings: Sequence[Finding], listed: Sequence[Finding]) -> tuple[Tally, ...]:
-    tallies: dict[tuple[str, Severity], Tally] = {}
-    for f in findings:
-        key = (f.risk.risk, f.risk.severity)
-        old = tallies.get(key, Tally(*key, found=0, accepted=0, new=0, reported=0))
-        tallies[key] = replace(
-            old,
-            found=old.found + 1,
-            accepted=old.accepted + f.accepted,
-            new=old.new + (f.new and not f.accepted),
-            reported=old.reported + (f in listed),
-            message=f.risk.message,
-            next=f.risk.next,
+def _mode(scrub: Scrub | str) -> Scrub:
+    words = [mode.value for mode in Scrub]
+    if scrub not in words:
+        raise UsageError(f'--scrub is "{scrub}"; it can be {", ".join(words)}', hint="vlm audit --help")
+    return Scrub(scrub)
+
+
+def _question(
+    uow: UnitOfWork,
+    rooms: Rooms,
+    damages: Damages,
+    *,
+    commands: Collection[str],
+    wanted: VoiceFilter,
+    only_new: bool,
+    by: str | None,
+) -> Question:
+    now = rooms.clock()
+    snapshot = Snapshot(
+        voices=(),
+        now=now,
+        default_torch=rooms.settings.default_torch,
+        commands=commands,
+        runtimes=[runtime.torch for runtime in rooms.runtimes.list()],
+        highest_seen=rooms.vault.anchor.highest_time,
+    )
+    return Question(
+        snapshot=snapshot,
+        policies=load_policies(uow.audits.policies(wanted), own=policy_home(rooms)),
+        accepted=uow.risks.accepted(now=now),
+        damaged=damages.by_digest,
+        wanted=wanted,
+        only_new=only_new,
+        group_by=by,
+        limit=LISTED,
+    )
+
+
+def _remember(question: Question, answer: Answer, damages: Damages, rooms: Rooms, *, scheduled: bool) -> None:
+    """Note what was found, forget what no longer is, and put the numbers on the trail; no voice is named there."""
+    now, wanted = question.snapshot.now, question.wanted
+    with rooms.registry.write() as uow:
+        told = set(uow.findings.of_voices(wanted, without=[Severity.NOTICE.value]))
+        told |= {each.id for (_, risk, _), each in uow.findings.of_none().items() if risk == "clock"}
+        uow.findings.forget(told - answer.seen)
+        for (risk, severity), voices in answer.new.items():
+            uow.findings.remember(risk, severity, (None if v < 0 else v for v in voices), at=now)
+        for asked, counted in answer.notices:
+            uow.notice_counts.remember(asked, counted, at=now)
+        if damages.day is not None:
+            uow.facts.put(SCRUBBED_ON, damages.day.isoformat())
+        counts = {f"{tally.risk}/{tally.severity}": tally.found for tally in answer.tallies()}
+        uow.trail.append(
+            "audit",
+            details={
+                "voices": answer.voices,
+                "found": counts,
+                "scrub": damages.scrubbed.mode,
+                "scheduled": scheduled,
+            },
         )
-    return tuple(tallies.values())
+        hit("audit.before_commit")
+        uow.commit()
 
 
-def mark_notified(findings: Sequence[Finding], *, rooms: Rooms) -> None:
+def mark_notified(findings: Iterable[Finding], *, rooms: Rooms) -> None:
     """Note that somebody was told of findings, so that no later audit calls them untold."""
+    keys = [(f.risk.voice, f.risk.risk, f.risk.severity.value) for f in findings]
+    with rooms.registry.write() as uow:
+        uow.findings.told(keys, at=rooms.clock())
+        uow.commit()
 
 
 def accept(
@@ -178,145 +223,3 @@ def accept(
         )
         uow.commit()
     return accepted
-
-
-def _damaged(artifacts: Sequence[Artifact], rooms: Rooms) -> dict[Digest, str]:
-    """Hash every blob once; only hashes are believed, never sizes or times."""
-    sizes = {artifact.digest: artifact.size_bytes for artifact in artifacts}
-    step = rooms.progress.step("audit", sum(sizes.values()), "bytes")
-    damaged = {}
-    for digest, size in sizes.items():
-        if not rooms.vault.blobs.exists(digest):
-            damaged[digest] = "missing"
-        elif not rooms.vault.blobs.verify(digest):
-            damaged[digest] = "changed"
-        step.advance(size)
-    step.done("")
-    return damaged
-
-
-def _snapshot(
-    voices: Sequence[Voice],
-    artifacts: Mapping[str, Sequence[Artifact]],
-    damaged: Mapping[Digest, str],
-    *,
-    uow: UnitOfWork,
-    rooms: Rooms,
-    commands: Collection[str],
-) -> Snapshot:
-    policies = load_policies({voice.policy for voice in voices}, own=policy_home(rooms))
-    checked: dict[str, list[Row]] = {}
-    for row in uow.verdicts.latest():
-        checked.setdefault(row.version_uid, []).append(row)
-    unfinished = {purge.voice_uid for purge in uow.purges.all_open()}
-    cases, reviews = uow.cases.open_by_voice(), uow.cases.reviews_by_voice()
-    names = {voice.uid: voice.name for voice in voices}
-    facts, now = [], rooms.clock()
-    for voice in voices:
-        version = uow.voices.current(voice.uid)
-        mine = [a for a in artifacts[voice.uid] if a.version_uid in {None, version.uid}]
-        one = _facts(voice, mine, policies[voice.policy], checked.get(version.uid, ()), uow=uow, now=now)
-        given = {uid: uow.subjects.consents(uid, voice_uid=voice.uid) for uid in voice.subject_uids}
-        damage = [
-            Damage(a.role.value, damaged[a.digest]) for a in artifacts[voice.uid] if a.digest in damaged
-        ]
-        facts.append(
-            replace(
-                one,
-                damage=damage,
-                unfinished_purge=voice.uid in unfinished,
-                cases=[
-                    DueCase(c.case.uid[:_SHORT], c.pseudonym, c.case.due_on) for c in cases.get(voice.uid, ())
-                ],
-                hold_reviews=reviews.get(voice.uid, ()),
-                retention=facts_of(voice, artifacts[voice.uid], given),
-            )
-        )
-    return Snapshot(
-        voices=facts,
-        now=now,
-        default_torch=rooms.settings.default_torch,
-        commands=commands,
-        runtimes=[runtime.torch for runtime in rooms.runtimes.list()],
-        highest_seen=rooms.vault.anchor.highest_time,
-        accepted=[
-            Accepted(row.risk, None if row.voice_uid is None else names.get(row.voice_uid, ""), row.until)
-            for row in uow.risks.accepted(now=now)
-        ],
-    )
-
-
-def _facts(
-    voice: Voice,
-    artifacts: Sequence[Artifact],
-    policy: Policy,
-    checked: Iterable[Row],
-    *,
-    uow: UnitOfWork,
-    now: datetime,
-) -> VoiceFacts:
-    subject = subject_of(artifacts)
-    held = [artifact.added_at for artifact in artifacts if artifact.role in _HELD]
-    weights = [artifact for artifact in artifacts if artifact.role is Role.WEIGHTS]
-    speaks = subject.way is Way.SPEAK and subject.speaker is not None
-    given = {uid: uow.subjects.consents(uid, voice_uid=voice.uid) for uid in voice.subject_uids}
-    return VoiceFacts(
-        name=voice.name,
-        state=voice.state,
-        policy=policy,
-        registered_at=voice.created_at,
-        mute=voice.mute,
-        owner=voice.owner,
-        own_voice=voice.own_voice,
-        subjects=len(voice.subject_uids),
-        recordings_since=min(held, default=None),
-        consents=[consent for mine in given.values() for consent in mine],
-        consented=voice.own_voice or all(holding(mine, now) for mine in given.values()),
-        checked=list(checked),
-        golden="none" if not speaks else "pending" if subject.golden is None else "recorded",
-        checkable=subject.way is not Way.NOTHING,
-        lock=_lock(artifacts),
-        lock_lost=_lock_lost(artifacts),
-        image=any(artifact.role is Role.IMAGE for artifact in artifacts),
-        export=any(artifact.role is Role.EXPORT for artifact in artifacts),
-        pickled_only=bool(weights) and all(loader_of(artifact.kind) == "checkpoint" for artifact in weights),
-    )
-
-
-def _lock_lost(artifacts: Sequence[Artifact]) -> list[str]:
-    """What the last check of the newest lock could not have; it is stored, and no index is asked now."""
-    newest = next((a for a in reversed(artifacts) if a.role is Role.LOCKFILE), None)
-    told = None if newest is None else newest.facts.get("resolves")
-    if not isinstance(told, Mapping) or told.get("verdict") not in {"broken", "differs"}:
-        return []
-    return [str(package) for package in told.get("packages", ())]
-
-
-def _lock(artifacts: Sequence[Artifact]) -> str:
-    locks = [artifact.facts for artifact in artifacts if artifact.role is Role.LOCKFILE]
-    if not locks:
-        return "none"
-    return "full" if any(facts.get("pinned") == facts.get("packages") for facts in locks) else "partial"
-
-
-def _known(uow: UnitOfWork, names: Mapping[str, str]) -> set[str]:
-    """Return the keys of what the previous audit found; its event names voices by their random ids."""
-    sequence = uow.risks.last_audit()
-    last = None if sequence is None else next(uow.trail.stored(start=sequence), None)
-    told = None if last is None else uow.trail.details(last)
-    if told is None:
-        return set()
-    known = set()
-    for entry in told.get("findings", ()):
-        uid, _, rest = str(entry).partition("/")
-        known.add(f"{names.get(uid, '')}/{rest}")
-    return known
-
-
-def _remember(findings: Sequence[Finding], uids: Mapping[str, str], rooms: Rooms, *, scheduled: bool) -> None:
-    found = [
-        f"{uids.get(f.risk.voice, '')}/{f.risk.risk}/{f.risk.severity}" for f in findings if not f.accepted
-    ]
-    with rooms.registry.write() as uow:
-        uow.trail.append("audit", details={"findings": sorted(set(found)), "scheduled": scheduled})
-        uow.commit()

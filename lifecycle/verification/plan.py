@@ -78,6 +78,13 @@ def loader_of(kind: str) -> str | None:
     return next((loader for prefix, loader in _LOADERS if kind.startswith(prefix)), None)
 
 
+def beginnings(loader: str) -> tuple[list[str], list[str]]:
+    """Return with what kinds of a loader begin, and those beginnings of others that are looked at before them."""
+    mine = [prefix for prefix, name in _LOADERS if name == loader]
+    first = next(number for number, (_, name) in enumerate(_LOADERS) if name == loader)
+    return mine, [prefix for prefix, name in _LOADERS[:first] if name != loader]
+
+
 @dataclass(frozen=True, slots=True)
 class Where:
     """A runtime and a device, by everything that can change a result."""

@@ -44,6 +44,10 @@ def upgrade() -> None:
             op.add_column(table, sa.Column(name, kind, nullable=True))
     for table, column in NEW_INDEXES:
         op.create_index(f"ix_{table}_{column}", table, [column])
+    # Whether a voice has a file of a role is answered by the index alone, without reading any of its files' rows.
+    op.create_index("ix_artifacts_voice_role", "artifacts", ["voice_id", "role"])
+    op.drop_index("ix_artifacts_voice_id", "artifacts")
+    op.create_index("ix_artifacts_class_added", "artifacts", ["data_class", "added_at"])
     _size(sa.Integer(), sa.BigInteger())
     op.create_table(
         "registry_facts",
@@ -59,6 +63,9 @@ def downgrade() -> None:
     for table in reversed(NEW_TABLES):
         op.drop_table(table)
     _size(sa.BigInteger(), sa.Integer())
+    op.drop_index("ix_artifacts_class_added", "artifacts")
+    op.create_index("ix_artifacts_voice_id", "artifacts", ["voice_id"])
+    op.drop_index("ix_artifacts_voice_role", "artifacts")
     for table, column in NEW_INDEXES:
         op.drop_index(f"ix_{table}_{column}", table)
     for table, columns in NEW_COLUMNS.items():
@@ -163,11 +170,13 @@ def _memory() -> None:
         sa.Column("risk", sa.String(64), nullable=False),
         sa.Column("severity", sa.String(16), nullable=False),
         _time("first_seen_at", always=True),
-        _time("last_seen_at", always=True),
         _time("notified_at"),
         uid=False,
     )
-    _index("findings", "voice_id", "last_seen_at")
+    op.create_index(
+        "uq_findings_risk_severity_voice", "findings", ["risk", "severity", "voice_id"], unique=True
+    )
+    _index("findings", "voice_id")
     _head(
         "import_rows",
         _of("import_rows", "voice"),

@@ -57,7 +57,7 @@ class VerdictQueries:
             .order_by(t.verdicts.c.id.desc())
             .limit(1)
         ).first()
-        return None if found is None else _row(found)
+        return None if found is None else verdict_of(found)
 
     def latest(self, version_uid: str | None = None) -> list[Row]:
         """Return the newest row for each version, torch, build and device, oldest first.
@@ -71,7 +71,7 @@ class VerdictQueries:
         query = _select().where(t.verdicts.c.id.in_(newest)).order_by(t.verdicts.c.id)
         if version_uid is not None:
             query = query.where(t.versions.c.uid == version_uid)
-        return [_row(found) for found in self._connection.execute(query)]
+        return [verdict_of(found) for found in self._connection.execute(query)]
 
 
 def _select() -> Select[Any]:
@@ -82,7 +82,8 @@ def _select() -> Select[Any]:
     )
 
 
-def _row(found: SqlRow[Any]) -> Row:
+def verdict_of(found: SqlRow[Any]) -> Row:
+    """Return a row of `verdicts`, joined with its version and voice, as a value."""
     return Row(
         uid=found.uid,
         voice=found.voice or "",

@@ -71,7 +71,7 @@ class VoiceQueries:
             query = query.where(t.voices.c.state.in_([state.value for state in states]))
         rows = self._connection.execute(query).all()
         subjects = self._subjects_of([row.id for row in rows])
-        return [_voice(row, subjects.get(row.id, ())) for row in rows]
+        return [voice_of(row, subjects.get(row.id, ())) for row in rows]
 
     def add(self, voice: Voice) -> None:
         """Store a new voice and the people it belongs to."""
@@ -275,7 +275,7 @@ class VoiceQueries:
 
     def _one(self, condition: Any) -> Voice | None:
         row = self._connection.execute(select(t.voices).where(condition)).first()
-        return None if row is None else _voice(row, self._subjects_of([row.id]).get(row.id, ()))
+        return None if row is None else voice_of(row, self._subjects_of([row.id]).get(row.id, ()))
 
     def _subjects_of(self, voice_ids: list[int]) -> Mapping[int, tuple[str, ...]]:
         found: dict[int, list[str]] = {}
@@ -325,7 +325,8 @@ def _changeable(voice: Voice) -> dict[str, object]:
     }
 
 
-def _voice(row: Row[Any], subject_uids: tuple[str, ...]) -> Voice:
+def voice_of(row: Row[Any], subject_uids: tuple[str, ...]) -> Voice:
+    """Return a row of `voices` as a value."""
     return Voice(
         uid=row.uid,
         name=row.name or "",
