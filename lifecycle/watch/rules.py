@@ -37,6 +37,9 @@ RISKS: dict[str, str] = {
     "no-export": "there is no export that runs without its own code",
     "no-owner": "nobody is named who answers for it",
     "pickled-only": "its weights are kept as pickles only",
+    "keys-single-copy": "the keys have no second copy",
+    "keys-copy-old": "the copy of the keys is from before a purge",
+    "backup-stale": "the last backup is old",
 }
 
 Rule = Callable[[VoiceFacts, Snapshot], Iterator[Risk]]
@@ -50,7 +53,7 @@ def find_risks(snapshot: Snapshot) -> list[Risk]:
 
 def machine_risks(snapshot: Snapshot) -> list[Risk]:
     """Return the risks of no voice in particular, whose cure is a command that exists."""
-    return _curable(_clock(snapshot), snapshot)
+    return _curable([*_clock(snapshot), *_copies(snapshot)], snapshot)
 
 
 def risks_of(voice: VoiceFacts, snapshot: Snapshot) -> list[Risk]:
@@ -91,8 +94,26 @@ def command_of(line: str) -> str:
 
 
 _GROUPS = frozenset(
-    {"golden", "audit", "image", "trail", "runtime", "config", "certificate", "policy", "archive", "subject"}
+    {
+        "golden",
+        "audit",
+        "image",
+        "trail",
+        "runtime",
+        "config",
+        "certificate",
+        "policy",
+        "archive",
+        "subject",
+        "backup",
+    }
 )
+
+
+def _copies(snapshot: Snapshot) -> Iterator[Risk]:
+    """Say what is missing of second copies, where anything is sealed that would be lost."""
+    for word, what, cure in snapshot.copies:
+        yield Risk("", word, Severity.NOTICE, what, cure)
 
 
 def _clock(snapshot: Snapshot) -> Iterator[Risk]:

@@ -97,6 +97,7 @@ class Snapshot:
         default_torch: The torch that voices are expected to work on.
         runtimes: Versions of torch that are installed here.
         commands: Every command that exists, such as "vlm golden record"; a risk whose cure is none is not reported.
+        copies: What is missing of second copies: a word, a sentence and a command each.
     """
 
     voices: Sequence[VoiceFacts]
@@ -106,6 +107,7 @@ class Snapshot:
     runtimes: Collection[str] = ()
     highest_seen: datetime | None = None
     accepted: Sequence[Accepted] = field(default_factory=tuple)
+    copies: Sequence[tuple[str, str, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)
