@@ -150,7 +150,7 @@ def person_of(told: str, *, uow: UnitOfWork, rooms: Rooms) -> Person:
     subject = Subject(
         uid=uid,
         pseudonym=f"s-{uid[:8]}",
-        label=rooms.vault.keys.seal_text(uid, told.strip("\0")),
+        label=rooms.vault.keys.seal_text(uid, checked_id(told).strip("\0")),
         generation=0,
         created_at=rooms.clock(),
     )
