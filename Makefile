@@ -18,6 +18,7 @@ dev: $(VENV)/.dev
 
 test: dev lint
 	$(BIN)/pytest -n auto --dist worksteal
+	$(BIN)/pytest -n auto --dist worksteal --database postgresql
 
 lint: dev
 	$(BIN)/ruff check .

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import settings
 
 from lifecycle.runtimes.judge import Judge
-from tests.postgres import HINT, binaries, databases
+from tests.postgres import NOT_INSTALLED, binaries, databases
 
 # No test is about time; in CI the same examples are tried each time.
 settings.register_profile("vlm", deadline=None, derandomize=bool(os.environ.get("CI")))
@@ -135,20 +135,20 @@ def pytest_configure(config: pytest.Config) -> None:
     """Where nothing may be missing, PostgreSQL may not be either."""
     databases.active = config.getoption("--database") == "postgresql"
     if databases.active and binaries() is None and os.environ.get("VLM_TEST_REQUIRE_ALL"):
-        raise pytest.UsageError(f"PostgreSQL is not installed: {HINT}")
+        raise pytest.UsageError(NOT_INSTALLED)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep what touches a registry, when the registries are in PostgreSQL."""
-    if not databases.active:
-        return
-    touches = [_touches_a_registry(item) for item in items]
-    left = [item for item, does in zip(items, touches, strict=True) if not does]
-    config.hook.pytest_deselected(items=left)
-    items[:] = [item for item, does in zip(items, touches, strict=True) if does]
-    if binaries() is None:
+    """Keep what touches a registry, when the registries are in PostgreSQL; else what is not about PostgreSQL."""
+    keeps = [
+        _touches_a_registry(item) if databases.active else item.get_closest_marker("postgresql") is None
+        for item in items
+    ]
+    config.hook.pytest_deselected(items=[item for item, kept in zip(items, keeps, strict=True) if not kept])
+    items[:] = [item for item, kept in zip(items, keeps, strict=True) if kept]
+    if databases.active and binaries() is None:
         for item in items:
-            item.add_marker(pytest.mark.skip(reason=f"PostgreSQL is not installed: {HINT}"))
+            item.add_marker(pytest.mark.skip(reason=NOT_INSTALLED))
 
 
 def _touches_a_registry(item: pytest.Item) -> bool:

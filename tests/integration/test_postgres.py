@@ -29,11 +29,7 @@ from tests.postgres import databases, server
 from tests.rooms import session
 from tests.unit.registry.sealers import XorSealer
 
-
-@pytest.fixture(autouse=True)
-def _only_there() -> None:
-    if not databases.active:
-        pytest.skip("about PostgreSQL: run with --database postgresql")
+pytestmark = pytest.mark.postgresql
 
 
 @pytest.fixture
