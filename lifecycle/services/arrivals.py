@@ -1,10 +1,11 @@
 """Files on their way in: each is read once while it is hashed, sealed and stored, and looked at before it stays.
 
-How one pass does it all. `BlobStore.put` reads the source piece by piece: each piece is hashed, sealed (or not) and
-written to a locked temporary file. `formats.inspect` needs to move in what it reads, so it looks at that temporary
-file (through its key, where it is sealed, which also proves that the sealed copy opens) before the file gets its
-name. So the user's file is read once and the disk is written once; what the inspection sees is exactly what is
-kept, whatever happens to the user's file meanwhile; and a refused file never had a name in the store.
+A plain file is copied into a locked temporary file, and hashed as it lies there (`arrivals_ahead`, in a thread); a
+sealed one is read piece by piece, hashed, sealed and written in one pass (`BlobStore.put`). `formats.inspect` needs to
+move in what it reads, so it looks at that temporary file (through its key, where it is sealed, which also proves that
+the sealed copy opens) before the file gets its name. So the user's file is read once and the disk is written once;
+what the inspection sees is exactly what is kept, whatever happens to the user's file meanwhile; and a refused file
+never had a name in the store.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from lifecycle.domain.digest import Digest
-from lifecycle.domain.errors import UnreadableFile
-from lifecycle.formats import Inspection, inspect, shown
+from lifecycle.formats import Inspection, inspect
+from lifecycle.services.arrivals_ahead import Ahead, changed, looks_in, looks_of
 from lifecycle.services.inspect import opened, require_safe
 from lifecycle.vault.files import locked
 
@@ -76,9 +77,12 @@ class Arrivals:
     Use it as `with arrivals(rooms) as coming:`, and call `keep()` once the rows that name the files are durable.
     """
 
-    def __init__(self, rooms: Rooms) -> None:
+    def __init__(self, rooms: Rooms, ahead: Ahead, *, late: bool) -> None:
         self._rooms = rooms
+        self._ahead = ahead
+        self._late = late
         self._new: list[Digest] = []
+        self._unsynced: list[Digest] = []
         self.stored_bytes = 0
 
     def take(
@@ -103,26 +107,51 @@ class Arrivals:
             NotFound, UnreadableFile, UnsafeArtifact: As `opened` and `look`; or it changed while it was read.
             Unavailable: There is no room.
         """
+        if key is None:
+            return self._take_plain(path, find=find, look=look, seen=seen)
+        return self._take_sealed(path, key, find=find, look=look, seen=seen)
+
+    def _take_plain(self, path: Path, *, find: Find, look: Look, seen: Callable[[float], object]) -> Arrived:
+        blobs = self._rooms.vault.blobs
+        with self._ahead.take(path, seen) as copied:
+            stored = copied.copy.stored
+            with copied.copy.open() as file:
+                found = inspect(file, name=path.name, size=stored.size)
+            look(found, path.name)
+            self._note(stored)
+            blobs.keep(copied.copy)
+        self._sync(stored.digest)
+        return Arrived(
+            path=path.absolute(),
+            digest=stored.digest,
+            content=stored.content_digest,
+            size_bytes=stored.size,
+            content_bytes=stored.content_size,
+            key_id=None,
+            inspection=found,
+            known=find(stored.content_digest),
+            looks=copied.looks,
+        )
+
+    def _take_sealed(
+        self, path: Path, key: DataKey, *, find: Find, look: Look, seen: Callable[[float], object]
+    ) -> Arrived:
         found: list[Inspection] = []
         known: Artifact | None = None
         content: list[StoredBlob] = []
         with opened(path) as (file, size):
-            before = _looks(file)
+            before = looks_of(file)
 
             def judge(copy: BinaryIO, stored: StoredBlob) -> None:
                 content.append(stored)
-                if _looks(file) != before or stored.content_size != size:
-                    raise UnreadableFile(
-                        f'"{shown(str(path))}" changed while it was read; nothing was stored'
-                    )
+                if looks_of(file) != before or stored.content_size != size:
+                    raise changed(path)
                 found.append(inspect(copy, name=path.name, size=size))
                 look(found[-1], path.name)
                 held = find(stored.content_digest)
-                if held is not None and key is not None:
+                if held is not None:
                     raise _Known(held)
-                if not self._rooms.vault.blobs.exists(stored.digest):
-                    self._new.append(stored.digest)
-                    self.stored_bytes += stored.size
+                self._note(stored)
 
             came = 0
 
@@ -131,11 +160,14 @@ class Arrivals:
                 nonlocal came
                 came += len(piece)
                 if came > size:
-                    raise _changed(path)
+                    raise changed(path)
                 seen(len(piece))
 
             try:
-                stored = self._rooms.vault.blobs.put(file, key=key, observers=(count,), inspect=judge)
+                stored = self._rooms.vault.blobs.put(
+                    file, key=key, observers=(count,), inspect=judge, sync=False
+                )
+                self._sync(stored.digest)
             except _Known as there:
                 known, stored = there.artifact, content[-1]
         return Arrived(
@@ -144,9 +176,9 @@ class Arrivals:
             content=stored.content_digest,
             size_bytes=known.size_bytes if known is not None else stored.size,
             content_bytes=stored.content_size,
-            key_id=known.key_id if known is not None else key.id if key is not None else None,
+            key_id=known.key_id if known is not None else key.id,
             inspection=found[-1],
-            known=known if known is not None else find(stored.content_digest),
+            known=known,
             looks=before,
         )
 
@@ -155,11 +187,27 @@ class Arrivals:
         import io
 
         def note(_copy: BinaryIO, stored: StoredBlob) -> None:
-            if not self._rooms.vault.blobs.exists(stored.digest):
-                self._new.append(stored.digest)
-                self.stored_bytes += stored.size
+            self._note(stored)
 
-        return self._rooms.vault.blobs.put(io.BytesIO(content), key=key, inspect=note)
+        stored = self._rooms.vault.blobs.put(io.BytesIO(content), key=key, inspect=note, sync=False)
+        self._sync(stored.digest)
+        return stored
+
+    def _note(self, stored: StoredBlob) -> None:
+        """Remember what is new, before it gets its name, so that it can be taken back."""
+        if not self._rooms.vault.blobs.exists(stored.digest):
+            self._new.append(stored.digest)
+            self.stored_bytes += stored.size
+
+    def _sync(self, digest: Digest) -> None:
+        self._unsynced.append(digest)
+        if not self._late:
+            self.settle()
+
+    def settle(self) -> None:
+        """Make the names of what came in durable; afterwards rows may name it."""
+        self._rooms.vault.blobs.sync(self._unsynced)
+        self._unsynced.clear()
 
     def keep(self) -> None:
         """The files are named by durable rows now."""
@@ -173,15 +221,18 @@ class Arrivals:
 
 
 @contextmanager
-def arrivals(rooms: Rooms) -> Iterator[Arrivals]:
+def arrivals(rooms: Rooms, *, ahead: Ahead | None = None) -> Iterator[Arrivals]:
     """Take files in, alone: one registration at a time, so that none removes what another is about to name.
+
+    Args:
+        ahead: Where plain files are copied ahead. With it their names are not durable before `settle`.
 
     Raises:
         Busy: Another registration held the lock for half a minute.
     """
     lock = rooms.settings.home / "arrivals.lock"
     with locked(lock, what="arriving files", seconds=LOCK_SECONDS):
-        coming = Arrivals(rooms)
+        coming = Arrivals(rooms, ahead or Ahead(rooms.vault.blobs), late=ahead is not None)
         try:
             yield coming
         except BaseException:
@@ -195,16 +246,4 @@ def still_same(path: Path, looks: tuple[int, ...]) -> bool:
         found = os.lstat(path)
     except OSError:
         return False
-    return _of(found) == looks
-
-
-def _changed(path: Path) -> UnreadableFile:
-    return UnreadableFile(f'"{shown(str(path))}" changed while it was read; nothing was stored')
-
-
-def _looks(file: BinaryIO) -> tuple[int, ...]:
-    return _of(os.fstat(file.fileno()))
-
-
-def _of(status: os.stat_result) -> tuple[int, ...]:
-    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    return looks_in(found) == looks

@@ -22,6 +22,7 @@ from lifecycle.domain.errors import Busy, IntegrityError, Unavailable, UsageErro
 from lifecycle.domain.failpoints import hit
 from lifecycle.formats import shown
 from lifecycle.registry.queries.imports import Imported as Finished
+from lifecycle.services.arrivals_ahead import Ahead
 from lifecycle.services.import_csv import Problem, Row, Table, read_table
 from lifecycle.services.import_request import Places, Wanted, missing_files, read_row
 from lifecycle.services.import_result import Imported, RowResult
@@ -85,6 +86,9 @@ class _Import:
         self._results: list[RowResult] = []
         self._finished: dict[int, Finished] = {}
         self._digests: dict[int, tuple[str, str]] = {}
+        self._shared: set[int] = set()
+        self._inner = rooms
+        self._ahead = Ahead(rooms.vault.blobs)
         self._policies: dict[str, str | None] = {}
         mark = Digest("blake3", blake3(b"vlm imported rows v1").hexdigest())
         self._key = blake3(rooms.vault.keys.fingerprint(None, mark).encode("ascii")).digest()
@@ -167,30 +171,39 @@ class _Import:
         """Register row by row; return why it had to stop, or None."""
         todo = [w for w in wanted if w.line not in self._finished and not problems.get(w.line)]
         step = self._rooms.progress.step("importing", sum(each.size for each in todo) or None, "bytes")
-        ours = replace(self._rooms, progress=_Inner(step))
-        shared = _needed_later(todo)
-        stopped: str | None = None
-        done = 0
-        for each in wanted:
-            line = each.line
-            if line in self._finished:
-                result = RowResult(line, each.name, "unchanged", version=self._finished[line].version)
-            elif problems.get(line):
-                result = _failed(each.row, problems[line][0])
-            elif stopped is not None:
-                result = RowResult(line, each.name, "not_reached")
-            else:
-                done += 1
-                step.advance(0, f"{done}/{len(todo)} {each.name}"[:40])
-                result, stopped = self._register(each, ours, keep=line in shared)
-            self._results.append(result)
+        self._inner = replace(self._rooms, progress=_Inner(step))
+        self._shared = _needed_later(todo)
+        try:
+            self._ahead.announce(path for each in todo if each.request for path in each.request.weights)
+            stopped: str | None = None
+            done = 0
+            for each in wanted:
+                result = self._without_reading(each, problems, stopped=stopped is not None)
+                if result is None:
+                    done += 1
+                    step.advance(0, f"{done}/{len(todo)} {each.name}"[:40])
+                    result, stopped = self._register(each)
+                self._results.append(result)
+        finally:
+            self._ahead.close()
         step.done(f"{done} of {len(todo)} rows" if todo else "")
         return stopped
 
-    def _register(self, wanted: Wanted, rooms: Rooms, *, keep: bool) -> tuple[RowResult, str | None]:
-        """Register one row; `keep` leaves its originals, which a later row needs too and then moves."""
+    def _without_reading(
+        self, wanted: Wanted, problems: Mapping[int, Sequence[Problem]], *, stopped: bool
+    ) -> RowResult | None:
+        """Return the result of a row that is not registered now, or None."""
+        if wanted.line in self._finished:
+            version = self._finished[wanted.line].version
+            return RowResult(wanted.line, wanted.name, "unchanged", version=version)
+        if problems.get(wanted.line):
+            return _failed(wanted.row, problems[wanted.line][0])
+        return RowResult(wanted.line, wanted.name, "not_reached") if stopped else None
+
+    def _register(self, wanted: Wanted) -> tuple[RowResult, str | None]:
+        """Register one row; originals that a later row needs too stay until that one is in."""
         assert wanted.request is not None
-        request = replace(wanted.request, move=wanted.request.move and not keep)
+        request = replace(wanted.request, move=wanted.request.move and wanted.line not in self._shared)
         whole, moved = self._digests[wanted.line]
         digests = [whole, moved] if wanted.request.move else [whole]
 
@@ -198,7 +211,9 @@ class _Import:
             uow.imports.remember(voice_uid, digests, at=self._rooms.clock())
 
         try:
-            done = register(request, rooms=rooms, also=also, goldens=self._options.goldens)
+            done = register(
+                request, rooms=self._inner, also=also, goldens=self._options.goldens, ahead=self._ahead
+            )
         except (Unavailable, Busy, IntegrityError) as error:
             again = f"vlm import {shown(str(self._table.path))}"
             return _broke(wanted, error), f"{error.hint}, then: {again}" if error.hint else again

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from lifecycle.domain.failpoints import hit
 from lifecycle.domain.voices import Role, State, Voice
 from lifecycle.formats import shown
 from lifecycle.services.arrivals import arrivals
+from lifecycle.services.arrivals_ahead import Ahead
 from lifecycle.services.guard import (
     check_arrival,
     check_generation,
@@ -42,6 +44,7 @@ def register(
     generations_before: dict[str, int] | None = None,
     also: Callable[[UnitOfWork, str], None] | None = None,
     goldens: bool = True,
+    ahead: Ahead | None = None,
 ) -> Registered:
     """Register files under a name.
 
@@ -52,6 +55,7 @@ def register(
     Args:
         generations_before: Of the voice's people when work began whose result this is; a purge since makes it void.
         also: Done in the same transaction, with the voice's uid; where nothing is new, in one of its own.
+        ahead: Where the files of its weights are copied already, if the caller announced them.
         goldens: Record what the voice says today, where a runtime is here; else that stays pending.
 
     Raises:
@@ -63,13 +67,19 @@ def register(
         Unavailable: There is no room; nothing is left behind.
     """
     request.check()
-    with arrivals(rooms) as coming:
+    copies = Ahead(rooms.vault.blobs) if ahead is None else ahead
+    with contextlib.ExitStack() as ending, arrivals(rooms, ahead=copies) as coming:
+        if ahead is None:
+            ending.callback(copies.close)
         begun = _begin(request, rooms)
         begun.generations = {**begun.generations, **(generations_before or {})}
+        if ahead is None:
+            copies.announce(request.weights)
         reader = Reader(begun, coming, rooms)
         intake = reader.read_all()
         hit("register.after_files")
         _settle_version(begun, intake, reader)
+        coming.settle()
         created = _commit(begun, intake, rooms, also=also)
         coming.keep()
         hit("register.after_commit")

@@ -8,8 +8,7 @@ import io
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,31 +17,17 @@ from blake3 import blake3
 from lifecycle.domain.digest import Digest
 from lifecycle.domain.errors import IntegrityError, NotFound, UnreadableFile
 from lifecycle.domain.failpoints import hit
+from lifecycle.vault import copying
+from lifecycle.vault.copying import Copy, StoredBlob
 from lifecycle.vault.files import make_private, sync_folder, unavailable
 from lifecycle.vault.seal import DataKey, SealedReader, Sealer
+
+__all__ = ["BlobStore", "Copy", "StoredBlob"]
 
 _PIECE_BYTES = 1 << 20
 _TEMPORARY = "tmp"
 _PREFIX = re.compile(r"[0-9a-f]{2}")
 _REST = re.compile(r"[0-9a-f]{62}")
-
-
-@dataclass(frozen=True, slots=True)
-class StoredBlob:
-    """What was stored.
-
-    Attributes:
-        digest: BLAKE3 of the bytes on disk, which is the blob's name.
-        size: Bytes on disk.
-        content_digest: BLAKE3 of the content; equal to `digest` where nothing was sealed.
-        content_size: Bytes of the content.
-    """
-
-    digest: Digest
-    size: int
-    content_digest: Digest
-    content_size: int
-    sealed: bool
 
 
 class BlobStore:
@@ -54,6 +39,7 @@ class BlobStore:
         self._random_bytes = random_bytes
         # Per digest: what the file looked like when its hash was right.
         self._checked: dict[Digest, tuple[int, ...]] = {}
+        self._new_folders = False
 
     def put(
         self,
@@ -62,6 +48,7 @@ class BlobStore:
         key: DataKey | None = None,
         observers: Sequence[Callable[[bytes], object]] = (),
         inspect: Callable[[BinaryIO, StoredBlob], object] | None = None,
+        sync: bool = True,
     ) -> StoredBlob:
         """Store a stream in one pass: hash, show to the observers, seal, write.
 
@@ -70,10 +57,9 @@ class BlobStore:
         Args:
             source: Read to its end; not closed.
             observers: Called with each piece of the content, in order; what they raise ends it.
-            inspect: Called before the blob gets its name, with a seekable copy of the content and what would
-                be stored; what it raises ends it. For formats that are read from their end.
             inspect: Called with the finished content, seekable, read back from the file (and through its key)
                 before the file gets its name; what it raises ends it and leaves nothing.
+            sync: False where `sync` is called before anything names the blob.
 
         Raises:
             Unavailable: There is no room; nothing is left behind.
@@ -109,8 +95,63 @@ class BlobStore:
                 with os.fdopen(os.dup(file.fileno()), "rb") as written:
                     written.seek(0)
                     inspect(written if key is None else io.BufferedReader(SealedReader(written, key)), stored)
-            self._settle(path, file, digest)
+            self._flush(file)
+            self._name(path, digest)
+        if sync:
+            self.sync([digest])
         return stored
+
+    def copy(self, source: BinaryIO, *, limit: int, tell: Callable[[int], object] = lambda _: None) -> Copy:
+        """Copy a plain file into a temporary one, hash what lies there, and make it durable; it gets no name yet.
+
+        Nothing here needs the interpreter for long, so it may run in a thread.
+
+        Args:
+            source: A regular file; read once, from its start.
+            limit: Most bytes that are read.
+            tell: Called with the bytes of each piece; what it raises ends it.
+
+        Raises:
+            Unavailable, UnreadableFile: As `put`; nothing is left behind.
+        """
+        path, file = self._new_temporary()
+        try:
+            size = copying.copy(source.fileno(), file.fileno(), limit=limit, place=self._root, tell=tell)
+            digest = Digest("blake3", copying.digest_of(file.fileno(), tell=lambda _: tell(0)))
+            self._flush(file)
+        except BaseException:
+            file.close()
+            path.unlink(missing_ok=True)
+            raise
+        return Copy(path, file, StoredBlob(digest, size, digest, size, sealed=False))
+
+    def keep(self, copy: Copy) -> None:
+        """Give a copy its name; `sync` makes that durable."""
+        try:
+            self._name(copy.path, copy.stored.digest)
+        finally:
+            self.discard(copy)
+
+    def discard(self, copy: Copy) -> None:
+        """Remove a copy that was not kept."""
+        copy.path.unlink(missing_ok=True)
+        copy.file.close()
+
+    def sync(self, digests: Iterable[Digest]) -> None:
+        """Make the names of blobs durable, those in one folder together.
+
+        Raises:
+            Unavailable: The disk refused.
+        """
+        folders = sorted({self._path(digest).parent for digest in digests})
+        try:
+            if self._new_folders:
+                sync_folder(self._root)
+                self._new_folders = False
+            for folder in folders:
+                sync_folder(folder)
+        except OSError as error:
+            raise unavailable(self._root, error) from None
 
     def _write(self, file: io.FileIO, piece: bytes, hasher: blake3 | None) -> int:
         if hasher is not None:
@@ -124,24 +165,36 @@ class BlobStore:
             raise unavailable(self._root, error) from None
         return len(piece)
 
-    def _settle(self, path: Path, file: io.FileIO, digest: Digest) -> None:
+    def _flush(self, file: io.FileIO) -> None:
+        try:
+            os.fsync(file.fileno())
+        except OSError as error:
+            raise unavailable(self._root, error) from None
+
+    def _name(self, path: Path, digest: Digest) -> None:
         """Give the finished temporary file its name. Renaming over an equal blob heals a damaged one."""
         target = self._path(digest)
         try:
-            os.fsync(file.fileno())
             if not target.parent.is_dir():
                 make_private(target.parent)
-                sync_folder(self._root)
+                self._new_folders = True
             hit("blob.before_rename")
             path.replace(target)
             hit("blob.after_rename")
-            sync_folder(target.parent)
         except OSError as error:
             raise unavailable(self._root, error) from None
 
     @contextlib.contextmanager
     def _temporary(self) -> Iterator[tuple[Path, io.FileIO]]:
         """Open a locked temporary file; whatever happens, it does not stay in tmp/."""
+        path, file = self._new_temporary()
+        try:
+            with file:
+                yield path, file
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _new_temporary(self) -> tuple[Path, io.FileIO]:
         make_private(self._tmp)
         while True:
             path = self._tmp / f"{os.urandom(16).hex()}.part"
@@ -152,13 +205,8 @@ class BlobStore:
             # The lock tells a living writer from a dead one; a cleaner may have been quicker.
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if os.fstat(descriptor).st_nlink:
-                break
+                return path, io.FileIO(descriptor, "wb")
             os.close(descriptor)
-        try:
-            with io.FileIO(descriptor, "wb") as file:
-                yield path, file
-        finally:
-            path.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def reader(self, digest: Digest, *, key: DataKey | None = None) -> Iterator[BinaryIO]:
@@ -331,11 +379,6 @@ class BlobStore:
             raise IntegrityError(f'blob "{_short(digest)}" is not what was stored', hint="vlm audit")
         self._checked[digest] = looks
         file.seek(0)
-
-
-def _content(file: BinaryIO, key: DataKey | None) -> BinaryIO:
-    """Return what a blob's open file holds: itself, or the view of what is sealed in it."""
-    return file if key is None else io.BufferedReader(SealedReader(file, key))
 
 
 def _pieces(source: BinaryIO) -> Iterator[bytes]:
