@@ -126,6 +126,7 @@ class ShownVoice:
     purge_open: bool
     seconds: float
     verdicts: tuple[Mapping[str, object], ...]
+    missing: tuple[str, ...]
 
     def to_json(self) -> Mapping[str, object]:
         """Return the voice for programs."""
@@ -149,6 +150,7 @@ class ShownVoice:
             "versions": [dict(version) for version in self.versions],
             "artifacts": [dict(artifact) for artifact in self.artifacts],
             "verdicts": [dict(verdict) for verdict in self.verdicts],
+            "missing": list(self.missing),
         }
 
     def lines(self, *, verbose: bool = False) -> list[str]:
@@ -168,6 +170,8 @@ class ShownVoice:
         lines += ["", *columns([self._file(artifact, verbose=verbose) for artifact in self.artifacts])]
         if self.verdicts:
             lines += ["", *columns([_verdict_line(row) for row in self.verdicts])]
+        if self.missing and voice.state in {State.ACTIVE, State.DEPRECATED}:
+            lines += ["", f"not kept with it: {', '.join(self.missing)}    vlm spec {voice.name} --md"]
         if self.purge_open:
             lines += ["", "a purge of it was begun and is not finished: vlm doctor"]
         return lines
@@ -226,7 +230,14 @@ def show_voice(name: str, *, rooms: Rooms) -> ShownVoice:
             purge_open=uow.purges.open_of(voice.uid) is not None,
             seconds=sum(_seconds(a) for a in artifacts if a.role is Role.AUDIO),
             verdicts=_verdicts(versions[-1].uid if versions else "", uow),
+            missing=tuple(_missing(artifacts, versions[-1].uid if versions else "")),
         )
+
+
+def _missing(artifacts: Sequence[Artifact], version_uid: str) -> list[str]:
+    from lifecycle.services.spec import missing_of
+
+    return missing_of([a for a in artifacts if a.version_uid in {None, version_uid}])
 
 
 def _verdicts(version_uid: str, uow: UnitOfWork) -> tuple[Mapping[str, object], ...]:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from lifecycle.domain.errors import NotFound, UnreadableFile
-from lifecycle.domain.voices import Role
-from lifecycle.formats import Inspection, shown
+from lifecycle.domain.errors import UnreadableFile
+from lifecycle.domain.verdicts import Verdict
+from lifecycle.domain.voices import Artifact, Role
+from lifecycle.formats import Inspection, inspect, shown
+from lifecycle.services.spec_facts import config_of, needs_of, sheet_of, tokens_of
+from lifecycle.services.spec_page import page_of
+from lifecycle.services.spec_sheet import WEIGHTS, Sheet
+from lifecycle.vault.files import write_durably
 
 if TYPE_CHECKING:
     from lifecycle.bootstrap import Rooms
@@ -19,120 +25,93 @@ FORMAT = "vlm-io-spec/1"
 KIND = "io-spec"
 MAX_BYTES = 2 << 20
 _MAX_NODES = 100_000
-_SIZES = ("rate", "n_fft", "win", "hop", "n_mels", "fmin", "fmax")
+GIVEN = "said by the I/O specification"
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """The specification of one voice."""
+    """The specification of one voice.
+
+    Attributes:
+        text, spec: The I/O specification as it is stored, as text and as data.
+        sheet: What the voice's files say today, read again.
+        given: Whether somebody wrote the stored one; else it was made from the files.
+    """
 
     voice: str
     text: str
     spec: Mapping[str, Any]
+    sheet: Sheet
+    given: bool
+
+    @property
+    def verdict(self) -> Verdict:
+        """`differs` where two contradict each other, `not_checked` where no weights say anything."""
+        if self.sheet.clashes:
+            return Verdict.DIFFERS
+        seen = any(line.said.endswith(WEIGHTS) for line in self.sheet.lines)
+        return Verdict.WORKS if seen else Verdict.NOT_CHECKED
 
     def to_json(self) -> Mapping[str, object]:
         """Return the specification for programs."""
-        return {"voice": self.voice, "spec": dict(self.spec)}
+        return {
+            "voice": self.voice,
+            "spec": dict(self.spec),
+            "given": self.given,
+            "verdict": self.verdict.value,
+            "facts": [
+                {"section": line.section, "name": line.name, "value": line.value, "said": line.said}
+                for line in self.sheet.lines
+            ],
+            "needs": [
+                {"part": need.part, "present": need.present, "purpose": need.purpose}
+                for need in self.sheet.needs
+            ],
+            "contradictions": [
+                {"name": clash.name, "message": clash.message} for clash in self.sheet.clashes
+            ],
+        }
 
     def markdown(self) -> list[str]:
         """Return it as a page in Markdown."""
-        lines = [f"# What goes into {self.voice}, and what comes out", ""]
-        for section, value in self.spec.items():
-            if section == "format":
-                continue
-            lines += [f"## {str(section).replace('_', ' ')}", ""]
-            if isinstance(value, Mapping):
-                lines += ["| | |", "|---|---|"]
-                lines += [f"| {_cell(key)} | {_cell(item)} |" for key, item in value.items()]
-            elif isinstance(value, list):
-                lines += [f"- {_cell(item)}" for item in value]
-            else:
-                lines.append(_cell(value))
-            lines.append("")
-        return lines[:-1]
+        return page_of(self.voice, self.sheet, given=self.text if self.given else None)
 
-
-def _cell(value: object) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key}={_cell(item)}" for key, item in value.items())
-    if isinstance(value, list):
-        return " ".join(str(item) for item in value)
-    return str(value).replace("|", "\\|").replace("\n", " ")
+    def checked(self) -> list[str]:
+        """Return what a check found, for people."""
+        sure = sum(line.said.endswith(WEIGHTS) for line in self.sheet.lines)
+        told = {
+            Verdict.WORKS: f"works: {sure} lines are shown by the weights, and nothing contradicts them",
+            Verdict.NOT_CHECKED: "not_checked: the weights say nothing that could be compared",
+        }
+        lines = [told.get(self.verdict, f"differs: {len(self.sheet.clashes)} contradictions")]
+        lines += [f"  {clash.message}" for clash in self.sheet.clashes]
+        lines += [f"missing: {need.part}, {need.purpose}" for need in self.sheet.needs if not need.present]
+        return lines
 
 
 def make_spec(weights: Sequence[Inspection], embedding: Inspection | None) -> bytes:
     """Write the specification of a voice from what its files say of themselves.
 
     Returns:
-        YAML; what no file says is left out, never guessed.
+        YAML; what no file says is left out, never guessed, and `said` tells who says the rest.
     """
-    rate = next((found for item in weights if (found := _rate(item)) is not None), None)
-    spec: dict[str, object] = {
-        "format": FORMAT,
-        "made_from": [item.kind for item in weights],
-        "input": _input(weights),
-        "output": {"kind": "waveform", "channels": 1} | ({"sample_rate_hz": rate} if rate else {}),
-    }
-    dimensions = _dimensions(weights, embedding)
-    if dimensions:
-        spec["dimensions"] = dimensions
-    tokens = next((known for item in weights if (known := _tokens(item))), None)
+    speaker = None if embedding is None else {info.name: info.shape for info in embedding.tensors}
+    return _written(weights, sheet_of(weights, speaker))
+
+
+def _written(weights: Sequence[Inspection], sheet: Sheet) -> bytes:
+    spec: dict[str, Any] = {"format": FORMAT, "made_from": [item.kind for item in weights]}
+    said: dict[str, list[str]] = {}
+    for line in sheet.lines:
+        if line.value is not None:
+            spec.setdefault(line.section, {})[line.name] = line.value
+            said.setdefault(line.said, []).append(f"{line.section}.{line.name}")
+    tokens = next((known for item in weights if (known := tokens_of(config_of(item)))), None)
     if tokens:
-        spec["token_map"] = tokens
+        spec["token_map"] = [shown(token, 40) for token in tokens]
+    spec["said"] = said
     text = yaml.safe_dump(spec, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
     return text.encode("utf-8")
-
-
-def _config(item: Inspection) -> Mapping[str, Any]:
-    config = item.facts.get("config")
-    return config if isinstance(config, Mapping) else {}
-
-
-def _rate(item: Inspection) -> int | None:
-    config = _config(item)
-    data = config.get("data")
-    nested = data.get("sampling_rate") if isinstance(data, Mapping) else None
-    for value in (item.facts.get("sample_rate"), config.get("rate"), nested, config.get("sampling_rate")):
-        if isinstance(value, int) and not isinstance(value, bool) and 1000 <= value <= 768_000:
-            return value
-    return None
-
-
-def _input(weights: Sequence[Inspection]) -> dict[str, object]:
-    told: dict[str, object] = {"kind": "text"}
-    for item in weights:
-        languages = _config(item).get("languages")
-        if isinstance(languages, list | tuple) and all(isinstance(word, str) for word in languages):
-            told["languages"] = [shown(word, 20) for word in languages[:50]]
-        if item.kind.startswith("gpt-sovits"):
-            told |= {"kind": "text and a reference clip", "version": item.facts.get("version") or "unknown"}
-    return told
-
-
-def _dimensions(weights: Sequence[Inspection], embedding: Inspection | None) -> dict[str, object]:
-    sizes: dict[str, object] = {}
-    for item in weights:
-        config = _config(item)
-        sizes |= {name: config[name] for name in _SIZES if isinstance(config.get(name), int | float)}
-        for name in ("phone_rows", "layers"):
-            if isinstance(item.facts.get(name), int):
-                sizes[name] = item.facts[name]
-    if embedding is not None:
-        named = {info.name: list(info.shape) for info in embedding.tensors if info.name == "embedding"}
-        if named:
-            sizes["embedding"] = named["embedding"]
-    return sizes
-
-
-def _tokens(item: Inspection) -> list[str] | None:
-    phones = _config(item).get("phones")
-    if (
-        isinstance(phones, list | tuple)
-        and 0 < len(phones) <= 5000
-        and all(isinstance(p, str) for p in phones)
-    ):
-        return [shown(phone, 40) for phone in phones]
-    return None
 
 
 def read_spec(content: bytes, name: str) -> Mapping[str, Any]:
@@ -161,17 +140,72 @@ def read_spec(content: bytes, name: str) -> Mapping[str, Any]:
 
 
 def spec_of(name: str, *, rooms: Rooms) -> Spec:
-    """Return the specification of a voice's current version.
+    """Return the specification of a voice's current version, with what its files say today.
 
     Raises:
-        NotFound: There is no such voice, or it has no specification.
-        IntegrityError: The stored file is not what it was.
+        NotFound: There is no such voice.
+        IntegrityError: A stored file is not what it was.
     """
     with rooms.registry.read() as uow:
         voice = uow.voices.get(name)
         version = uow.voices.current(voice.uid)
-        found = uow.voices.artifacts(voice.uid, role=Role.IO_SPEC, version_uid=version.uid)
-    if not found:
-        raise NotFound(f'"{name}" has no I/O specification', hint=f"vlm register {name} --io-spec FILE")
-    content = rooms.vault.blobs.read_bytes(found[-1].digest, limit=MAX_BYTES)
-    return Spec(name, content.decode("utf-8", "replace"), read_spec(content, f"specification of {name}"))
+        artifacts = [a for a in uow.voices.artifacts(voice.uid) if a.version_uid in {None, version.uid}]
+    stored = [artifact for artifact in artifacts if artifact.role is Role.IO_SPEC]
+    weights = [_looked_at(artifact, rooms) for artifact in artifacts if artifact.role is Role.WEIGHTS]
+    speakers = [artifact for artifact in artifacts if artifact.role is Role.EMBEDDING]
+    sheet = sheet_of(weights, shapes_in(speakers[-1].facts) if speakers else None, kept_of(artifacts))
+    if not stored:
+        text = _written(weights, sheet).decode("utf-8")
+        return Spec(name, text, yaml.safe_load(text), sheet, given=False)
+    content = rooms.vault.blobs.read_bytes(stored[-1].digest, limit=MAX_BYTES)
+    spec = read_spec(content, f"specification of {name}")
+    given = stored[-1].facts.get("given") is True
+    if given:
+        _compare(sheet, spec)
+    return Spec(name, content.decode("utf-8", "replace"), spec, sheet, given=given)
+
+
+def missing_of(artifacts: Sequence[Artifact]) -> list[str]:
+    """Return the parts that a voice speaks with and that are not kept with it, told by its rows alone."""
+    weights = [(a.kind, a.facts) for a in artifacts if a.role is Role.WEIGHTS]
+    return [need.part for need in needs_of(weights, kept_of(artifacts)) if not need.present]
+
+
+def kept_of(artifacts: Sequence[Artifact]) -> set[str]:
+    """Return the roles of what is kept, and the names of base models among it."""
+    parts = {str(artifact.facts["part"]) for artifact in artifacts if "part" in artifact.facts}
+    return {artifact.role.value for artifact in artifacts} | parts
+
+
+def shapes_in(facts: Mapping[str, object]) -> dict[str, list[int]]:
+    """Return the shapes that a row keeps of a file's tensors, written as "F32 2x40"."""
+    told = facts.get("tensors")
+    pairs = told.items() if isinstance(told, Mapping) else ()
+    sizes = {str(name): str(text).rpartition(" ")[2].split("x") for name, text in pairs}
+    return {name: [int(n) for n in shape] for name, shape in sizes.items() if all(n.isdigit() for n in shape)}
+
+
+def _looked_at(artifact: Artifact, rooms: Rooms) -> Inspection:
+    with rooms.vault.blobs.reader(artifact.digest) as file:
+        return inspect(file, name=artifact.kind, size=artifact.size_bytes)
+
+
+def _compare(sheet: Sheet, spec: Mapping[str, Any]) -> None:
+    """Hold what somebody wrote against what the files say; words of their own are left alone."""
+    for section, values in spec.items():
+        for name, value in values.items() if isinstance(values, Mapping) else ():
+            line = sheet.find(str(section), str(name))
+            if line is not None and line.value is not None and type(value) is type(line.value):
+                sheet.say(str(section), str(name), value, GIVEN)
+    tokens, count = spec.get("token_map"), sheet.find("tokens", "count")
+    if isinstance(tokens, list) and count is not None and count.value is not None:
+        sheet.say("tokens", "count", len(tokens), GIVEN)
+
+
+def write_spec(path: Path, lines: Sequence[str]) -> None:
+    """Write a specification to a file of the user's, whole or not at all.
+
+    Raises:
+        Unavailable: The folder cannot be written.
+    """
+    write_durably(path, ("\n".join(lines) + "\n").encode("utf-8"), mode=0o666)

@@ -258,7 +258,7 @@ def test_a_specification_is_made_of_what_the_files_say(tmp_path: Path) -> None:
         spec = spec_of("kol-lin", rooms=rooms)
 
     assert spec.spec["format"] == "vlm-io-spec/1"
-    assert spec.spec["dimensions"] == {"embedding": [256]}
+    assert spec.spec["dimensions"] == {"embedding": 256}
     assert "sample_rate_hz" not in spec.spec["output"], "what no file says is not guessed"
 
 
