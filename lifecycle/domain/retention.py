@@ -250,7 +250,10 @@ def _because(rule: Rule, base: datetime | None, timezone: str, *, substituted: b
         if substituted
         else f"{event} {day}"
     )
-    return f"{said}, and {rule.delete_after.words() if rule.delete_after else ''} are allowed"
+    words = "" if rule.delete_after is None else rule.delete_after.words()
+    return (
+        f"{said}, and {words} {'is' if words.startswith('1 ') and words.count(' ') == 1 else 'are'} allowed"
+    )
 
 
 def last_day(due: datetime, timezone: str) -> date:
