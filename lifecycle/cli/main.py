@@ -54,10 +54,23 @@ def _root(
 
 def main() -> None:
     """Run the program; every error leaves with its own exit code and never with a traceback."""
+    _need_streams()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     _speak_the_users_language()
     sys.exit(_run())
+
+
+def _need_streams() -> None:
+    """Open what a timer closed: else the next file gets the number of a stream, and a message is written into it."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdin = sys.stdin or os.fdopen(0, closefd=False, encoding="utf-8")
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False, encoding="utf-8")
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False, encoding="utf-8")
 
 
 def _speak_the_users_language() -> None:

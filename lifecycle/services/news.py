@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from lifecycle.services.audit import AuditReport
 
 #: How many ids stand in a message for each risk, and how many findings in the JSON of a command.
-MAX_IDS = 10
+MAX_IDS = 5
 MAX_FINDINGS = 1_000
+#: WeCom takes 2,048 bytes; title and end of the message come on top.
+MAX_BYTES = 1_600
 #: A case is told of so many days before it is due, and each night once it is overdue.
 REMIND_DAYS = (7, 3, 1, 0)
 ID_DIGITS = 12
@@ -75,15 +77,14 @@ class News:
         return f"vlm: {', '.join(parts) or 'nothing new'}"
 
     def text(self) -> str:
-        """Return the message."""
+        """Return the message, short enough for every chat."""
         lines = [self.title().removeprefix("vlm: "), ""]
         if self.clock:
             lines += ["The clock of the machine is not plausible, so dates may be wrong.", ""]
         lines += [*self._risks(), *map(_notice, self.notices), *(_case(case, self.at) for case in self.cases)]
-        when = f"{self.at:%Y-%m-%d %H:%M} UTC"
-        return "\n".join(
-            [*lines, "", f"{self.voices} voices, audit {self.audit[:ID_DIGITS]}, {when}", "look: vlm audit"]
-        )
+        where = f"{self.voices} voice{_s(self.voices)}, audit {self.audit[:ID_DIGITS]}"
+        end = ["", f"{where}, {self.at:%Y-%m-%d %H:%M} UTC", "look: vlm audit"]
+        return "\n".join([*_short(lines, MAX_BYTES), *end])
 
     def _risks(self) -> Iterator[str]:
         by_cause: dict[tuple[Severity, str], list[Finding]] = {}
@@ -186,6 +187,17 @@ def told(news: News, *, rooms: Rooms) -> None:
         uow.commit()
 
 
+def _short(lines: Sequence[str], limit: int) -> list[str]:
+    """Return as many lines as fit into so many bytes, and how many do not."""
+    kept: list[str] = []
+    for number, line in enumerate(lines):
+        limit -= len(line.encode()) + 1
+        if limit < 0:
+            return [*kept, f"and {len(lines) - number} more lines"]
+        kept.append(line)
+    return kept
+
+
 def _notice(notice: DueNotice) -> str:
     things = f"{notice.items} thing{_s(notice.items)} of {notice.voices} voice{_s(notice.voices)}"
     return f'due  policy "{notice.policy}", {notice.rule}: {things} from {notice.due_at:%Y-%m-%d} on'
@@ -197,7 +209,8 @@ def _s(number: int) -> str:
 
 def _case(row: CaseRow, now: datetime) -> str:
     left = (row.case.due_on - now.date()).days
-    when = "today" if left == 0 else f"in {left} days" if left > 0 else f"{-left} days ago"
+    days = f"{abs(left)} day{_s(abs(left))}"
+    when = "today" if left == 0 else f"in {days}" if left > 0 else f"{days} ago"
     return f"case  {row.case.kind} {row.case.uid[:ID_DIGITS]} is due {row.case.due_on}, {when}"
 
 
