@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,6 +114,11 @@ class Table:
     def folder(self) -> Path:
         """What relative paths are relative to."""
         return self.path.parent
+
+
+def has_controls(text: str) -> bool:
+    """Whether a text holds what no table can hold: control characters but line breaks and tabs, or broken letters."""
+    return any(unicodedata.category(letter) in {"Cc", "Cs"} and letter not in _PRINTED for letter in text)
 
 
 def guarded(cell: str) -> str:
@@ -256,8 +262,8 @@ class _Reader:
         named = zip(header, map(unguarded, cells), strict=False)
         row = Row(line, {name: cell for name, cell in named if cell.strip()})
         for name, cell in row.cells.items():
-            if not all(letter.isprintable() or letter in _PRINTED for letter in cell):
-                self._table.problems.append(Problem(line, name, "holds a character that cannot be printed"))
+            if has_controls(cell):
+                self._table.problems.append(Problem(line, name, "holds a control character"))
         self._table.rows.append(row)
 
     def _twice(self) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lifecycle.domain.errors import NotFound, UnreadableFile
 from lifecycle.formats import shown
+from lifecycle.services.import_csv import has_controls
 
 MAX_DEPTH = 24
 MAX_FILES = 500_000
@@ -118,8 +119,8 @@ class _Walker:
 
     def _entry(self, entry: os.DirEntry[str], depth: int) -> None:
         path = Path(entry.path)
-        if not entry.name.isprintable():
-            self._skip(path, "a name that cannot be printed")
+        if has_controls(entry.name) or "\n" in entry.name or "\t" in entry.name:
+            self._skip(path, "a name with control characters")
         elif entry.is_symlink():
             self._skip(path, "a link")
         elif entry.is_dir(follow_symlinks=False):
