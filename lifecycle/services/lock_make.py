@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from lifecycle.domain.packages import Environment, Installed, Locked, Note, Trouble, normal
 from lifecycle.formats import shown
@@ -66,7 +66,7 @@ def _placed(installed: Installed, offer: Offer) -> tuple[Locked, list[tuple[Trou
     """A package that did not come from an index; its place is kept, but no path of the machine."""
     name, version, direct = normal(installed.name), installed.version, installed.direct
     kind, url = _kind(direct), str(direct.get("url"))
-    folder = unquote(urlsplit(url).path).rstrip("/").rpartition("/")[2] or name
+    folder = _last(url) or name
     if kind is Trouble.VCS:
         place = _repository(direct)
         return Locked(name, version, place=place), [(kind, "came from a repository, not from an index")]
@@ -108,6 +108,12 @@ def _repository(direct: Mapping[str, object]) -> tuple[str, Mapping[str, object]
     if not url or kind not in _KINDS or _COMMIT.fullmatch(commit) is None:
         return None
     return "vcs", {"type": kind, "url": url, "commit-id": commit}
+
+
+def _last(url: str) -> str:
+    """The last part of an address's path, which names no folder above it."""
+    path = re.split(r"[?#]", url)[0]
+    return shown(unquote(path).replace("\\", "/").rstrip("/").rpartition("/")[2], 100)
 
 
 def _digest(direct: Mapping[str, object]) -> str | None:

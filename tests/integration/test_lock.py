@@ -12,6 +12,7 @@ import pytest
 import tomllib
 
 from lifecycle.bootstrap import Rooms
+from lifecycle.domain import failpoints
 from lifecycle.domain.errors import NotFound, Unavailable, UnreadableFile
 from lifecycle.domain.packages import Trouble
 from lifecycle.domain.verdicts import Verdict
@@ -61,7 +62,10 @@ def test_a_lock_installs_exactly_what_it_was_captured_from(rooms, wheels, tmp_pa
     assert (result.packages, result.hashed) == (2, 2)
     empty = environment(tmp_path / "empty")
     uv("pip", "sync", "--no-index", "-p", empty / "bin" / "python", wheels / "pylock.toml")
-    assert uv("pip", "freeze", "-p", empty / "bin" / "python").stdout.split() == ["alpha==1.0", "beta==2.0+cu128"]
+    assert uv("pip", "freeze", "-p", empty / "bin" / "python").stdout.split() == [
+        "alpha==1.0",
+        "beta==2.0+cu128",
+    ]
     again = lock_python("kol", empty, rooms=rooms)
     assert again.packages == 2
 
@@ -287,3 +291,24 @@ def test_a_voice_without_a_lock_has_none_to_show_or_check(rooms):
         check_lock("kol", rooms=rooms)
     with pytest.raises(NotFound, match="no voice"):
         lock_python("kol-x", Path(os.devnull), rooms=rooms)
+
+
+def test_a_crash_before_the_rows_leaves_no_lock_and_no_file(rooms, wheels, tmp_path):
+    class Crash(Exception):
+        pass
+
+    def crash() -> None:
+        raise Crash
+
+    env = environment(tmp_path / "env", "alpha", wheels=wheels)
+    before = set(rooms.vault.blobs)
+    failpoints.arm("lock.before_commit", crash)
+    try:
+        with pytest.raises(Crash):
+            lock_python("kol", env, rooms=rooms)
+    finally:
+        failpoints.arm(None)
+
+    assert locks_of(rooms) == []
+    assert set(rooms.vault.blobs) == before
+    assert lock_python("kol", env, rooms=rooms).created
