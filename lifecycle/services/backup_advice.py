@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from lifecycle.domain.errors import VlmError
 from lifecycle.erasure.plan import PurgeVerb
 from lifecycle.registry.queries.backups import KEYS, REGISTRY, BackupRow
+from lifecycle.services.backup_keys import copy_info
 from lifecycle.services.trail import epoch_of
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ def advice(rooms: Rooms) -> Iterator[tuple[str, str, str]]:
         keys, last = uow.backups.newest(KEYS), uow.backups.newest(REGISTRY)
     if keys is None:
         yield SINGLE, "the keys have no second copy; if they are lost, no recording opens again", _COMMAND
-    elif keys.epoch < epoch_of(rooms):
+    elif _epoch_of_copy(rooms, keys) < epoch_of(rooms):
         message = (
             f"the copy of the keys is of {keys.made_at:%Y-%m-%d}, and a purge came after it: it does not open what is "
             "here now, and still opens backups from before"
@@ -37,6 +39,15 @@ def advice(rooms: Rooms) -> Iterator[tuple[str, str, str]]:
     if last is not None and rooms.clock() - last.made_at > STALE:
         days = (rooms.clock() - last.made_at).days
         yield BACKUP_STALE, f"the last backup is {days} days old", _command(rooms, last, keys)
+
+
+def _epoch_of_copy(rooms: Rooms, row: BackupRow) -> int:
+    """Ask the copy itself where it can be reached: a registry that was restored does not know its last one."""
+    with suppress(VlmError, OSError):
+        told = copy_info(Path(rooms.vault.keys.open_text(row.place)))
+        if told is not None:
+            return max(row.epoch, told.epoch)
+    return row.epoch
 
 
 def not_reached(verb: PurgeVerb, *, rooms: Rooms) -> tuple[str, ...]:

@@ -488,6 +488,21 @@ def test_doctor_says_when_the_copy_of_the_keys_is_from_before_a_purge(house: Hou
     assert findings(house) == {}
 
 
+def test_doctor_asks_the_copy_itself_after_a_restore(house: House) -> None:
+    house.create()
+    house.purge("kol-a")
+    house.create()
+    house.lose(keys=False)
+    house.restore()
+    with house.opened() as rooms:
+        accept_older(rooms=rooms)
+
+    from lifecycle.services.backup_advice import advice
+
+    with house.opened(writable=True) as rooms:
+        assert list(advice(rooms)) == []
+
+
 def test_doctor_says_when_the_last_backup_is_old_and_not_before_there_is_one(house: House) -> None:
     from datetime import UTC, datetime, timedelta
 
