@@ -352,4 +352,9 @@ def _warnings(begun: Begun, rooms: Rooms) -> list[str]:
         )
     if request.consent_end is not None and request.consent_end < begun.now:
         found.append(f"the consent ended {request.consent_until}, so nothing may be done with the recordings")
+    changed = begun.voice is not None and begun.policy.name != begun.voice.policy
+    if changed or request.recorded_on is not None or request.contract_ends is not None:
+        from lifecycle.services.policy_explain import due_at_once
+
+        found += due_at_once(request.name, rooms=rooms)
     return found
