@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lifecycle.domain.errors import NotFound, UnreadableFile, UsageError
+from lifecycle.domain.errors import NotFound, Refused, UnreadableFile, UsageError
 from lifecycle.domain.failpoints import hit
 from lifecycle.domain.subjects import ALL, Consent, Paper, Subject, checked_scope, checked_term
 from lifecycle.domain.voices import Voice
@@ -123,6 +123,11 @@ def add_consent(request: ConsentRequest, *, rooms: Rooms, dry_run: bool = False)
         raise UnreadableFile(f'"{name}" is empty, so it is no consent; nothing was stored')
     with rooms.registry.read() as uow:
         subject = known_subject(request.subject, uow=uow, rooms=rooms)
+        if subject.label is None:
+            raise Refused(
+                f"{subject.pseudonym} left and their keys are gone; who comes back is a new person here",
+                hint="vlm subject add ID",
+            )
         known, old = _on_record(request, subject, content, scope, uow=uow, rooms=rooms)
         voice = _voice(request, old, subject, uow=uow)
     given = Consent(

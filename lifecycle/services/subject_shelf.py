@@ -217,6 +217,8 @@ class ShownPerson:
         open_ones = [case for case in self.cases if case.row.case.closed_at is None]
         if open_ones:
             return f"vlm subject case show {open_ones[0].row.case.uid[:SHORT]}"
+        if self.subject.label is None:
+            return "vlm subject list"
         return f"vlm subject consent {self.subject.pseudonym} --evidence FILE"
 
     def lines(self) -> list[str]:
