@@ -9,16 +9,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import insert, select
-
 from lifecycle.domain.errors import Unavailable
-from lifecycle.registry.tables import metadata
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 _PAGES = 2048
-_ROWS = 1000
 
 
 def copy_sqlite(source: sqlite3.Connection, target: Path, *, seen: Callable[[int, int], object]) -> None:
@@ -64,19 +60,22 @@ def _copy_rows(connection: Connection, target: Path, *, seen: Callable[[int, int
     """Read every table of a server within one transaction into a file with the same schema."""
     from lifecycle.registry.database import translated
     from lifecycle.registry.migrate import bring_up
+    from lifecycle.registry.move import Rows
     from lifecycle.registry.sqlite import SqliteDatabase
 
-    copy = SqliteDatabase(target)
-    tables = metadata.sorted_tables
+    copy, source, done = SqliteDatabase(target), Rows(connection), 0
+    source.take_time()
+    total = sum(source.counts().values())
+
+    def advance(rows: int) -> None:
+        nonlocal done
+        done += rows
+        seen(done, total)
+
     with translated(copy):
         bring_up(copy)
         with copy.connection(writes=True) as into:
-            for done, table in enumerate(tables):
-                query = select(table).order_by(*table.primary_key.columns)
-                rows = connection.execute(query.execution_options(yield_per=_ROWS))
-                for part in rows.mappings().partitions():
-                    into.execute(insert(table), [dict(row) for row in part])
-                seen(done + 1, len(tables))
+            source.copy_to(Rows(into), advance=advance)
             copy.commit(into, event_uid=None)
         copy.close()
         with closing(sqlite3.connect(target, isolation_level=None)) as file:
