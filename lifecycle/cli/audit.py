@@ -90,6 +90,14 @@ def audit(
     notify_names: Annotated[
         bool, typer.Option("--notify-names", help="Let notifications name voices instead of random ids.")
     ] = False,
+    apply: Annotated[
+        str | None,
+        typer.Option(
+            "--apply",
+            metavar="POLICY",
+            help="With --scheduled: apply this policy first; notices and limits hold.",
+        ),
+    ] = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -98,7 +106,9 @@ def audit(
         return
     call = Invocation(json=json, quiet=quiet or scheduled)
     if not scheduled:
-        _only_scheduled(out=out, notify=notify, notify_command=notify_command, notify_names=notify_names)
+        _only_scheduled(
+            out=out, notify=notify, notify_command=notify_command, notify_names=notify_names, apply=apply
+        )
     commands = frozenset(_commands(context.find_root().command, "vlm"))
     if scheduled:
         told = _notifiers(notify, notify_command, call)
@@ -113,6 +123,7 @@ def audit(
             out=None if out is None else out.expanduser().absolute(),
             notifiers=told,
             names=notify_names,
+            policy=apply,
             fail_on=fail_on,
             filter=which,
             group_by=group_by,
@@ -131,7 +142,7 @@ def audit(
         scrub=scrub,
     )
     call.end(
-        {**found.to_json(), "audit": None, "files": [], "notifications": []},
+        {**found.to_json(), "audit": None, "files": [], "notifications": [], "applied": None},
         _lines(found, new=new),
         exit_code=found.code,
     )
@@ -154,11 +165,16 @@ def _notifiers(notify: list[str] | None, command: str | None, call: Invocation) 
 
 
 def _end_night(wanted: Nightly, *, call: Invocation, rooms: Rooms, commands: frozenset[str]) -> NoReturn:
-    from lifecycle.render.output import print_error
+    from lifecycle.render.output import print_error, say
     from lifecycle.services.nightly import nightly
 
     done = nightly(wanted, rooms=rooms, commands=commands)
     lines = [] if done.report.quiet else _lines(done.report, new=True)
+    if done.applied is not None and done.applied.refused is not None and not call.json:
+        for line in done.applied.lines():
+            say(line)
+    elif done.applied is not None and done.applied.applied is not None:
+        lines = [*done.applied.lines(), *lines]
     if done.error is not None and not call.json:
         print_error(done.error, as_json=False)
     call.end(done.to_json(), lines, exit_code=done.code)

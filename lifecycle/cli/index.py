@@ -33,6 +33,7 @@ INDEX: dict[str, tuple[str, str | None]] = {
     "registry": ("registry", "Show where the registry lies; carry it into another database."),
     "spec": ("spec", "Print a voice's I/O specification."),
     "lock": ("lock", "Lock the packages that a voice runs with."),
+    "completion": ("completion", "Print the script that completes commands and voices."),
     "demo": ("demo", "See the whole life of a voice, on a real recording."),
 }
 
@@ -107,5 +108,6 @@ PATHS: tuple[str, ...] = (
     "vlm registry move",
     "vlm spec",
     "vlm lock",
+    "vlm completion",
     "vlm demo",
 )

@@ -26,6 +26,11 @@ CommandOption = Annotated[
     typer.Option("--notify-command", metavar="CMD", help="Runs with what is new, as JSON on its input."),
 ]
 
+ApplyOption = Annotated[
+    str | None,
+    typer.Option("--apply", metavar="POLICY", help="Apply this policy each night, before the audit."),
+]
+
 
 def add(app: typer.Typer) -> None:
     """Register the family."""
@@ -38,6 +43,7 @@ def show(
     at: AtOption = "03:00",
     out: OutOption = None,
     notify_command: CommandOption = None,
+    apply: ApplyOption = None,
     user: Annotated[
         str | None,
         typer.Option("--user", metavar="NAME", help="systemd: a unit of the system that runs as NAME."),
@@ -56,7 +62,7 @@ def show(
     from lifecycle.services.schedule import Wish, plan, write
 
     call = Invocation(json=json, quiet=quiet)
-    made = plan(Wish(kind, at, out, notify_command, user, image), call.settings())
+    made = plan(Wish(kind, at, out, notify_command, user, image, apply), call.settings())
     for remark in made.remarks:
         call.say(remark)
     written = () if to is None else write(made, to)
@@ -72,6 +78,7 @@ def install(
     at: AtOption = "03:00",
     out: OutOption = None,
     notify_command: CommandOption = None,
+    apply: ApplyOption = None,
     dry_run: DryRunOption = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -81,7 +88,7 @@ def install(
     from lifecycle.services.schedule import install as run
 
     call = Invocation(json=json, quiet=quiet, dry_run=dry_run)
-    settings, wish = call.settings(), Wish(kind, at, out, notify_command)
+    settings, wish = call.settings(), Wish(kind, at, out, notify_command, policy=apply)
     for remark in plan(wish, settings).remarks:
         call.say(remark)
     done = run(wish, settings, dry_run=dry_run)

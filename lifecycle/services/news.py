@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from lifecycle.bootstrap import Rooms
     from lifecycle.registry.queries.cases import CaseRow
     from lifecycle.services.audit import AuditReport
+    from lifecycle.services.notify import Delivery
+    from lifecycle.services.policy_scheduled import AppliedSummary
 
 #: How many ids stand in a message for each risk, and how many findings in the JSON of a command.
 MAX_IDS = 5
@@ -25,6 +27,7 @@ MAX_BYTES = 1_600
 REMIND_DAYS = (7, 3, 1, 0)
 ID_DIGITS = 12
 _CASES_TOLD = "cases_told_on"
+_REFUSAL_TOLD = "refusal_told"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ class News:
         findings: Findings of which nobody was told, worst first, none accepted.
         ids: Name of a voice -> its random id.
         cases: Requests of people that come due.
+        applied: Lines about a policy that a timer applied, or could not.
         names: Messages may carry names of voices, and the sentences that hold them.
     """
 
@@ -46,13 +50,14 @@ class News:
     ids: Mapping[str, str]
     notices: Sequence[DueNotice]
     cases: Sequence[CaseRow]
+    applied: Sequence[str] = ()
     names: bool = False
 
     @property
     def any(self) -> bool:
         """Whether it is worth a message: notices of severity alone are not."""
         urgent = any(finding.risk.severity is not Severity.NOTICE for finding in self.findings)
-        return urgent or bool(self.notices) or bool(self.cases)
+        return urgent or bool(self.notices) or bool(self.cases) or bool(self.applied)
 
     @property
     def clock(self) -> bool:
@@ -74,6 +79,8 @@ class News:
             parts.append(f"{things} thing{_s(things)} about to go by policy")
         if self.cases:
             parts.append(f"{len(self.cases)} request{_s(len(self.cases))} due")
+        if self.applied:
+            parts.append("news of a policy")
         return f"vlm: {', '.join(parts) or 'nothing new'}"
 
     def text(self) -> str:
@@ -81,7 +88,12 @@ class News:
         lines = [self.title().removeprefix("vlm: "), ""]
         if self.clock:
             lines += ["The clock of the machine is not plausible, so dates may be wrong.", ""]
-        lines += [*self._risks(), *map(_notice, self.notices), *(_case(case, self.at) for case in self.cases)]
+        lines += [
+            *self._risks(),
+            *self.applied,
+            *map(_notice, self.notices),
+            *(_case(case, self.at) for case in self.cases),
+        ]
         where = f"{self.voices} voice{_s(self.voices)}, audit {self.audit[:ID_DIGITS]}"
         end = ["", f"{where}, {self.at:%Y-%m-%d %H:%M} UTC", "look: vlm audit"]
         return "\n".join([*_short(lines, MAX_BYTES), *end])
@@ -115,6 +127,7 @@ class News:
             "clock_plausible": not self.clock,
             "risks": [self._finding(finding) for finding in self.findings[:MAX_FINDINGS]],
             "left_out": max(0, len(self.findings) - MAX_FINDINGS),
+            "applied": list(self.applied),
             "notices": [
                 {
                     "policy": notice.policy,
@@ -149,12 +162,14 @@ class News:
         return told
 
 
-def gather(report: AuditReport, *, audit: str, rooms: Rooms, names: bool) -> News:
-    """Collect what nobody was told yet: findings, notices of policies, and cases that come due."""
+def gather(
+    report: AuditReport, *, audit: str, rooms: Rooms, names: bool, applied: AppliedSummary | None = None
+) -> News:
+    """Collect what nobody was told yet: findings, notices of policies, cases that come due, what a policy did."""
     untold = [f for f in report.findings if not f.accepted and f.notified_at is None]
     today = report.at.date()
     with rooms.registry.read() as uow:
-        told_on = uow.facts.all().get(_CASES_TOLD)
+        facts = uow.facts.all()
         due = uow.cases.page(open_only=True, due_by=today + timedelta(days=max(REMIND_DAYS)))
         return News(
             audit=audit,
@@ -163,7 +178,8 @@ def gather(report: AuditReport, *, audit: str, rooms: Rooms, names: bool) -> New
             findings=untold,
             ids=uow.alerts.ids(f.risk.voice for f in untold[: MAX_FINDINGS * 2] if f.risk.voice),
             notices=uow.alerts.untold_notices(),
-            cases=[row for row in due if reminds(row.case.due_on, today, told_on=told_on)],
+            cases=[row for row in due if reminds(row.case.due_on, today, told_on=facts.get(_CASES_TOLD))],
+            applied=_applied(applied, facts.get(_REFUSAL_TOLD)),
             names=names,
         )
 
@@ -176,15 +192,41 @@ def reminds(due_on: date, today: date, *, told_on: str | None) -> bool:
     return today > due_on or any(last < due_on - timedelta(days=n) <= today for n in REMIND_DAYS)
 
 
-def told(news: News, *, rooms: Rooms) -> None:
+def told(news: News, deliveries: Iterable[Delivery], *, rooms: Rooms) -> None:
     """Note that somebody was told of everything in the news."""
     from lifecycle.services.audit import mark_notified
 
     mark_notified(news.findings, rooms=rooms)
+    arrived = [delivery.target for delivery in deliveries if delivery.ok]
     with rooms.registry.write() as uow:
         uow.alerts.tell_notices(until=news.at, at=rooms.clock())
         uow.facts.put(_CASES_TOLD, news.at.date().isoformat())
+        uow.facts.put(_REFUSAL_TOLD, next(iter(news.applied), ""))
+        uow.trail.append(
+            "audit.notified",
+            ids={"audit": news.audit},
+            details={
+                "targets": arrived,
+                "findings": len(news.findings),
+                "notices": sum(notice.items for notice in news.notices),
+                "cases": len(news.cases),
+            },
+        )
         uow.commit()
+
+
+def _applied(summary: AppliedSummary | None, before: str | None) -> list[str]:
+    """Return a line about what a policy did, or about a refusal that is another than the last one told."""
+    if summary is None:
+        return []
+    look = f"look: vlm policy plan {summary.policy}"
+    if summary.refused is not None:
+        line = f'policy "{summary.policy}" was not applied, it needs a person; {look}'
+        return [] if line == before else [line]
+    if summary.applied is None or not (summary.applied.done or summary.applied.retained):
+        return []
+    done, kept = len(summary.applied.done), len(summary.applied.retained)
+    return [f'policy "{summary.policy}": {done} done, {kept} kept though due']
 
 
 def _short(lines: Sequence[str], limit: int) -> list[str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
-from lifecycle.domain.errors import Unavailable, UsageError
+from lifecycle.domain.errors import NotFound, Unavailable, UsageError, VlmError
 from lifecycle.domain.failpoints import hit
 from lifecycle.domain.filters import ALL, VoiceFilter
 from lifecycle.render.audit_junit import audit_junit
@@ -25,6 +25,7 @@ from lifecycle.services.audit import audit
 from lifecycle.services.audit_report import AuditReport, stamp
 from lifecycle.services.news import ID_DIGITS, gather, told
 from lifecycle.services.notify import Delivery, Notifier, notify_all
+from lifecycle.services.policy_scheduled import AppliedSummary, apply_scheduled
 from lifecycle.vault.files import locked, unavailable, write_durably
 from lifecycle.watch.report import Tally
 from lifecycle.watch.rules import RISKS
@@ -47,11 +48,13 @@ class Nightly:
         out: The folder of the files; None for none.
         notifiers: Whom to tell of what is new.
         names: Messages may carry names of voices.
+        policy: Apply this policy before the audit; None for none.
     """
 
     out: Path | None = None
     notifiers: Sequence[Notifier] = ()
     names: bool = False
+    policy: str | None = None
     fail_on: str = "warning"
     filter: VoiceFilter = ALL
     group_by: str | None = None
@@ -66,6 +69,7 @@ class NightlyResult:
     report: AuditReport
     out: Path | None
     deliveries: tuple[Delivery, ...] = field(default=())
+    applied: AppliedSummary | None = None
 
     @property
     def failed(self) -> list[Delivery]:
@@ -74,8 +78,9 @@ class NightlyResult:
 
     @property
     def code(self) -> int:
-        """The audit's exit code; 7 where that were 0 and a notification failed."""
-        return self.report.code or (Unavailable.exit_code if self.failed else 0)
+        """The audit's exit code; where that were 0: 9 for a policy's purge that is not whole, 7 for a notification."""
+        purged = 0 if self.applied is None else self.applied.exit_code
+        return self.report.code or purged or (Unavailable.exit_code if self.failed else 0)
 
     @property
     def error(self) -> Unavailable | None:
@@ -102,6 +107,7 @@ class NightlyResult:
             "audit": self.audit,
             "files": [] if self.out is None else [str(self.out / name) for name in FILES],
             "notifications": [delivery.to_json() for delivery in self.deliveries],
+            "applied": None if self.applied is None else self.applied.to_json(),
         }
         if self.error is not None and self.code == self.error.exit_code:
             body["error"] = {"code": self.error.code, "message": self.error.message, "hint": self.error.hint}
@@ -116,11 +122,14 @@ def nightly(wanted: Nightly, *, rooms: Rooms, commands: Collection[str]) -> Nigh
 
     Raises:
         Busy: Another audit by a timer runs on this registry.
+        NotFound: There is no such policy.
         Unavailable: The folder cannot be made or written; nothing was looked at.
     """
     with locked(rooms.settings.home / "nightly.lock", what="the nightly audit", seconds=0):
         if wanted.out is not None:
             _folder(wanted.out)
+        # First, so that the files do not name what is gone by the time they are read.
+        applied = None if wanted.policy is None else _apply(wanted.policy, rooms)
         report = audit(
             rooms=rooms,
             commands=commands,
@@ -133,24 +142,41 @@ def nightly(wanted: Nightly, *, rooms: Rooms, commands: Collection[str]) -> Nigh
         identity = rooms.new_uid()
         sheet = None if wanted.out is None else sheet_of(report, audit=identity, rooms=rooms)
         if wanted.out is not None and sheet is not None:
-            _write_reports(wanted.out, sheet, report)
-        deliveries = _tell(report, wanted, audit=identity, rooms=rooms)
+            _write_reports(wanted.out, sheet, report, applied)
+        deliveries = _tell(report, wanted, applied, audit=identity, rooms=rooms)
         if wanted.out is not None and sheet is not None:
             failed = sum(not delivery.ok for delivery in deliveries)
             _put(wanted.out / METRICS, audit_prom(sheet, sent=len(deliveries) - failed, failed=failed))
-        return NightlyResult(identity, report, wanted.out, deliveries)
+        return NightlyResult(identity, report, wanted.out, deliveries, applied)
 
 
-def _tell(report: AuditReport, wanted: Nightly, *, audit: str, rooms: Rooms) -> tuple[Delivery, ...]:
+def _apply(policy: str, rooms: Rooms) -> AppliedSummary:
+    """Apply a policy as far as a timer may; what goes wrong there is told and stops no audit.
+
+    Raises:
+        NotFound: There is no such policy.
+        UsageError: It is wrong.
+    """
+    try:
+        return apply_scheduled(policy, rooms)
+    except (NotFound, UsageError):
+        raise
+    except VlmError as error:
+        return AppliedSummary(policy, refused=error.message, hint=error.hint)
+
+
+def _tell(
+    report: AuditReport, wanted: Nightly, applied: AppliedSummary | None, *, audit: str, rooms: Rooms
+) -> tuple[Delivery, ...]:
     if not wanted.notifiers:
         return ()
-    news = gather(report, audit=audit, rooms=rooms, names=wanted.names)
+    news = gather(report, audit=audit, rooms=rooms, names=wanted.names, applied=applied)
     if not news.any:
         return ()
     deliveries = notify_all(wanted.notifiers, news)
     hit("nightly.after_notify")
     if any(delivery.ok for delivery in deliveries) and rooms.writable:
-        told(news, rooms=rooms)
+        told(news, deliveries, rooms=rooms)
     return deliveries
 
 
@@ -168,7 +194,7 @@ def _folder(out: Path) -> None:
         raise unavailable(out, error) from None
 
 
-def _write_reports(out: Path, sheet: Sheet, report: AuditReport) -> None:
+def _write_reports(out: Path, sheet: Sheet, report: AuditReport, applied: AppliedSummary | None) -> None:
     contents = {
         "audit.html": audit_page(sheet),
         "audit.junit.xml": audit_junit(sheet),
@@ -177,11 +203,16 @@ def _write_reports(out: Path, sheet: Sheet, report: AuditReport) -> None:
     for name, content in contents.items():
         _put(out / name, content)
         hit("nightly.after_file")
-    _put(out / "audit.json", _json(sheet, report, contents))
+    _put(out / "audit.json", _json(sheet, report, contents, applied))
 
 
-def _json(sheet: Sheet, report: AuditReport, others: dict[str, bytes]) -> bytes:
-    """Return what `vlm audit --json` says, with the digests of the files beside it."""
+def _json(
+    sheet: Sheet, report: AuditReport, others: dict[str, bytes], applied: AppliedSummary | None
+) -> bytes:
+    """Return what `vlm audit --json` says, with the digests of the files beside it.
+
+    What a policy did stands there in numbers: its words may name a voice that is erased by now.
+    """
     body = {
         "ok": True,
         **standing(report).to_json(),
@@ -190,6 +221,7 @@ def _json(sheet: Sheet, report: AuditReport, others: dict[str, bytes]) -> bytes:
             {"name": name, "size": len(content), "digest": f"blake3:{blake3(content).hexdigest()}"}
             for name, content in others.items()
         ],
+        "applied": None if applied is None else {**applied.to_json(), "outcomes": []},
     }
     return json.dumps(body, ensure_ascii=False, indent=1).encode() + b"\n"
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lifecycle.bootstrap import installation_of
 from lifecycle.domain.errors import UsageError
+from lifecycle.domain.voices import checked_name
 from lifecycle.services.schedule_texts import KINDS, Job, texts
 from lifecycle.vault.files import write_durably
 
@@ -35,6 +36,7 @@ class Wish:
     notify_command: str | None = None
     user: str | None = None
     image: str | None = None
+    policy: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,10 @@ def plan(wish: Wish, settings: Settings) -> Schedule:
         environment=environment,
         env_file=str(settings.user_config.absolute().with_name("vlm.env")).replace("%", "%%"),
         user=wish.user,
-        arguments=() if wish.notify_command is None else ("--notify-command", wish.notify_command),
+        arguments=(
+            *(() if wish.policy is None else ("--apply", checked_name(wish.policy))),
+            *(() if wish.notify_command is None else ("--notify-command", wish.notify_command)),
+        ),
         image=wish.image or "vlm:latest",
     )
     return Schedule(wish.kind, job, texts(wish.kind, job), _remarks(wish, settings))

@@ -26,13 +26,15 @@ from blake3 import blake3
 from lifecycle.api import CURES, Lifecycle
 from lifecycle.bootstrap import Rooms
 from lifecycle.domain import failpoints
-from lifecycle.domain.errors import Busy, Unavailable, UsageError
+from lifecycle.domain.errors import Busy, NotFound, Unavailable, UsageError
 from lifecycle.domain.subjects import Case
+from lifecycle.domain.voices import Role
 from lifecycle.registry.queries.notices import Notice
 from lifecycle.services import notify as sending
 from lifecycle.services.news import reminds
 from lifecycle.services.nightly import FILES, Nightly, NightlyResult, nightly
 from lifecycle.services.notify import Notifier, addresses, notifiers
+from lifecycle.services.policy_plan import make_plan
 from lifecycle.vault.files import locked
 from tests.files import recordings, weights
 from tests.rooms import session
@@ -559,6 +561,130 @@ def test_a_request_that_comes_due_is_told_until_it_is_closed(folder, hook):
 )
 def test_a_case_is_told_of_on_its_days_and_each_night_once_it_is_late(today, told_on, expected):
     assert reminds(date(2026, 12, 10), date.fromisoformat(today), told_on=told_on) is expected
+
+
+# ---- a policy by a timer
+
+POLICY = """\
+apiVersion: vlm/1
+kind: RetentionPolicy
+id: mine
+version: 1
+owner: video
+legal_basis: contract 12
+timezone: UTC
+dry_run_first: true
+notice:
+  before: []
+limits:
+  max_items_per_run: 5
+  max_bytes_per_run: 1000000000
+  max_fraction_of_store: 1
+  verify_seconds: 60
+  verify_memory_mb: 4096
+audit:
+  consent_due_days: 30
+  verify_every_days: 90
+rules:
+  - id: old
+    applies_to:
+      classes: [source]
+      states: [active, deprecated, retired]
+    time_base: registered_at
+    delete_after: P1D
+    action: purge_audio
+"""
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    """A registry whose one voice has recordings that a policy of its own lets go after a day."""
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "mine.yaml").write_text(POLICY, encoding="utf-8")
+    with session(tmp_path) as rooms:
+        Lifecycle(rooms).register(
+            "me",
+            weights=[weights(tmp_path / "voice.safetensors")],
+            audio=[recordings(tmp_path / "recordings")],
+            own_voice=True,
+            policy="mine",
+        )
+        # A policy may not act on every voice at once.
+        Lifecycle(rooms).register(
+            "plain", weights=[weights(tmp_path / "plain.safetensors", seed=1)], policy="mine"
+        )
+    return tmp_path
+
+
+def recordings_left(folder: Path) -> int:
+    with session(folder, now=NIGHT + timedelta(days=9)) as rooms, rooms.registry.read() as uow:
+        return sum(a.role is Role.AUDIO for a in uow.voices.artifacts(uow.voices.get("me").uid))
+
+
+def test_a_policy_is_applied_only_where_that_was_asked_for(kept):
+    night(kept, days=0)
+    done = night(kept, days=2)
+
+    assert done.applied is None
+    assert done.to_json()["applied"] is None
+    assert recordings_left(kept) == 2
+
+
+def test_a_policy_that_needs_a_person_is_told_once_and_the_audit_stands(kept, hook):
+    night(kept, days=0)
+
+    first = night(kept, days=2, policy="mine", tell=notifiers([hook.url], None))
+    night(kept, days=3, policy="mine", tell=notifiers([hook.url], None))
+
+    assert first.applied is not None
+    assert first.applied.refused is not None
+    assert recordings_left(kept) == 2
+    told = json.loads((kept / "out" / "audit.json").read_bytes())
+    assert "nobody has planned" in told["applied"]["refused"]
+    lines = [line for t in hook.told for line in t["message"].splitlines() if "was not applied" in line]
+    assert lines == ['policy "mine" was not applied, it needs a person; look: vlm policy plan mine']
+
+
+def test_a_policy_that_a_person_has_planned_is_applied_before_the_audit(kept, hook):
+    night(kept, days=0)
+    with session(kept, now=NIGHT + timedelta(days=1)) as rooms:
+        make_plan(rooms, "mine")
+
+    done = night(kept, days=2, policy="mine", tell=notifiers([hook.url], None))
+
+    assert recordings_left(kept) == 0
+    assert done.applied is not None
+    assert done.to_json()["applied"]["done"] == 1
+    assert 'policy "mine": 1 done, 0 kept though due' in hook.told[-1]["message"]
+    written = json.loads((kept / "out" / "audit.json").read_bytes())
+    assert (written["applied"]["done"], written["applied"]["outcomes"]) == (1, [])
+    assert "recordings-past-policy" not in {risk["risk"] for risk in written["risks"]}
+    schema = json.loads((ROOT / "lifecycle/schemas/audit.schema.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(written)
+    jsonschema.Draft202012Validator(schema).validate({"ok": True, **done.to_json()})
+
+
+def test_a_policy_that_does_not_exist_is_said_before_anything_is_looked_at(kept):
+    with pytest.raises(NotFound):
+        night(kept, policy="yours")
+
+    assert not (kept / "out" / "audit.json").exists()
+
+
+def test_on_a_clock_in_2036_a_timer_applies_nothing(kept):
+    night(kept, days=0)
+    with session(kept, now=NIGHT + timedelta(days=1)) as rooms:
+        make_plan(rooms, "mine")
+
+    with session(kept, now=datetime(2036, 1, 1, tzinfo=UTC)) as rooms:
+        done = nightly(Nightly(out=kept / "out", policy="mine"), rooms=rooms, commands=COMMANDS)
+        with rooms.registry.read() as uow:
+            left = sum(a.role is Role.AUDIO for a in uow.voices.artifacts(uow.voices.get("me").uid))
+
+    assert done.applied is not None
+    assert done.applied.refused is not None
+    assert "clock" in {finding.risk.risk for finding in done.report.findings}
+    assert left == 2
 
 
 # ---- a clock that is wrong
