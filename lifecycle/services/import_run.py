@@ -22,12 +22,12 @@ from lifecycle.domain.errors import Busy, IntegrityError, Unavailable, UsageErro
 from lifecycle.domain.failpoints import hit
 from lifecycle.formats import shown
 from lifecycle.registry.queries.imports import Imported as Finished
-from lifecycle.services.arrivals_ahead import Ahead
 from lifecycle.services.import_csv import Problem, Row, Table, read_table
 from lifecycle.services.import_request import Places, Wanted, missing_files, read_row
 from lifecycle.services.import_result import Imported, RowResult
 from lifecycle.services.policy import load_policy, policy_home
 from lifecycle.services.register import register
+from lifecycle.services.register_batch import Batch, batch
 
 if TYPE_CHECKING:
     from lifecycle.bootstrap import Rooms
@@ -88,7 +88,6 @@ class _Import:
         self._digests: dict[int, tuple[str, str]] = {}
         self._shared: set[int] = set()
         self._inner = rooms
-        self._ahead = Ahead(rooms.vault.blobs)
         self._policies: dict[str, str | None] = {}
         mark = Digest("blake3", blake3(b"vlm imported rows v1").hexdigest())
         self._key = blake3(rooms.vault.keys.fingerprint(None, mark).encode("ascii")).digest()
@@ -173,19 +172,17 @@ class _Import:
         step = self._rooms.progress.step("importing", sum(each.size for each in todo) or None, "bytes")
         self._inner = replace(self._rooms, progress=_Inner(step))
         self._shared = _needed_later(todo)
-        try:
-            self._ahead.announce(path for each in todo if each.request for path in each.request.weights)
-            stopped: str | None = None
-            done = 0
+        weights = [path for each in todo if each.request for path in each.request.weights]
+        stopped: str | None = None
+        done = 0
+        with batch(self._rooms, weights, goldens=self._options.goldens) as among:
             for each in wanted:
                 result = self._without_reading(each, problems, stopped=stopped is not None)
                 if result is None:
                     done += 1
                     step.advance(0, f"{done}/{len(todo)} {each.name}"[:40])
-                    result, stopped = self._register(each)
+                    result, stopped = self._register(each, among)
                 self._results.append(result)
-        finally:
-            self._ahead.close()
         step.done(f"{done} of {len(todo)} rows" if todo else "")
         return stopped
 
@@ -200,7 +197,7 @@ class _Import:
             return _failed(wanted.row, problems[wanted.line][0])
         return RowResult(wanted.line, wanted.name, "not_reached") if stopped else None
 
-    def _register(self, wanted: Wanted) -> tuple[RowResult, str | None]:
+    def _register(self, wanted: Wanted, among: Batch) -> tuple[RowResult, str | None]:
         """Register one row; originals that a later row needs too stay until that one is in."""
         assert wanted.request is not None
         request = replace(wanted.request, move=wanted.request.move and wanted.line not in self._shared)
@@ -211,9 +208,7 @@ class _Import:
             uow.imports.remember(voice_uid, digests, at=self._rooms.clock())
 
         try:
-            done = register(
-                request, rooms=self._inner, also=also, goldens=self._options.goldens, ahead=self._ahead
-            )
+            done = register(request, rooms=self._inner, also=also, among=among)
         except (Unavailable, Busy, IntegrityError) as error:
             again = f"vlm import {shown(str(self._table.path))}"
             return _broke(wanted, error), f"{error.hint}, then: {again}" if error.hint else again

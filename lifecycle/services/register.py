@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,6 @@ from lifecycle.domain.failpoints import hit
 from lifecycle.domain.voices import Role, State, Voice
 from lifecycle.formats import shown
 from lifecycle.services.arrivals import arrivals
-from lifecycle.services.arrivals_ahead import Ahead
 from lifecycle.services.guard import (
     check_arrival,
     check_generation,
@@ -19,7 +17,7 @@ from lifecycle.services.guard import (
     generations,
     refuse_while_purged,
 )
-from lifecycle.services.policy import load_policy, policy_home
+from lifecycle.services.register_batch import Batch, batch
 from lifecycle.services.register_intake import Reader
 from lifecycle.services.register_originals import remove_originals
 from lifecycle.services.register_request import Registered, RegisterRequest, Stored
@@ -43,8 +41,7 @@ def register(
     rooms: Rooms,
     generations_before: dict[str, int] | None = None,
     also: Callable[[UnitOfWork, str], None] | None = None,
-    goldens: bool = True,
-    ahead: Ahead | None = None,
+    among: Batch | None = None,
 ) -> Registered:
     """Register files under a name.
 
@@ -55,8 +52,7 @@ def register(
     Args:
         generations_before: Of the voice's people when work began whose result this is; a purge since makes it void.
         also: Done in the same transaction, with the voice's uid; where nothing is new, in one of its own.
-        ahead: Where the files of its weights are copied already, if the caller announced them.
-        goldens: Record what the voice says today, where a runtime is here; else that stays pending.
+        among: What it shares with the registrations around it, where the caller makes several.
 
     Raises:
         UsageError: Options contradict each other, or a new voice comes without weights.
@@ -67,14 +63,14 @@ def register(
         Unavailable: There is no room; nothing is left behind.
     """
     request.check()
-    copies = Ahead(rooms.vault.blobs) if ahead is None else ahead
-    with contextlib.ExitStack() as ending, arrivals(rooms, ahead=copies) as coming:
-        if ahead is None:
-            ending.callback(copies.close)
-        begun = _begin(request, rooms)
+    if among is None:
+        with batch(rooms, request.weights) as alone:
+            return register(
+                request, rooms=rooms, generations_before=generations_before, also=also, among=alone
+            )
+    with arrivals(rooms, ahead=among.ahead) as coming:
+        begun = _begin(request, rooms, among)
         begun.generations = {**begun.generations, **(generations_before or {})}
-        if ahead is None:
-            copies.announce(request.weights)
         reader = Reader(begun, coming, rooms)
         intake = reader.read_all()
         hit("register.after_files")
@@ -85,15 +81,15 @@ def register(
         hit("register.after_commit")
         stored = coming.stored_bytes
     removed, left = remove_originals(intake.originals, rooms=rooms, asked=request.move)
-    golden = _golden(begun, intake, rooms, wanted=goldens)
+    golden = _golden(begun, intake, rooms, wanted=among.goldens)
     return _told(begun, intake, created, rooms, stored=stored, removed=removed, left=left, golden=golden)
 
 
-def _begin(request: RegisterRequest, rooms: Rooms) -> Begun:
+def _begin(request: RegisterRequest, rooms: Rooms, among: Batch) -> Begun:
     """Look at what is known, decide whose things arrive, and refuse what cannot end well before reading a file."""
     with rooms.registry.read() as uow:
         voice = uow.voices.find(request.name)
-        policy = load_policy(_policy_name(request, voice, rooms), own=policy_home(rooms))
+        policy = among.policy(_policy_name(request, voice, rooms))
         if voice is None and not request.weights:
             raise UsageError(
                 f'"{request.name}" is a new voice, and a new voice needs --weights',
