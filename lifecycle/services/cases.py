@@ -99,8 +99,8 @@ class CaseList:
         """The command for the next page."""
         if not self.more:
             return None
-        last = self.cases[-1].row.case.uid[:SHORT]
-        return f"vlm subject case list{' --all' if self.everything else ''} --after {last}"
+        words = ["vlm subject case list", *(["--all"] if self.everything else [])]
+        return " ".join([*words, "--after", self.cases[-1].row.case.uid[:SHORT]])
 
     def to_json(self) -> dict[str, object]:
         """Return the page for programs."""

@@ -75,14 +75,14 @@ class People:
 
     people: tuple[ListedPerson, ...]
     more: bool
-    again: str
+    again: tuple[str, ...]
 
     @property
     def next(self) -> str | None:
         """The command for the next page."""
         if not self.more:
             return None
-        return f"vlm subject list{self.again} --after {self.people[-1].row.pseudonym}"
+        return " ".join(["vlm subject list", *self.again, "--after", self.people[-1].row.pseudonym])
 
     def to_json(self) -> dict[str, object]:
         """Return the page for programs."""
@@ -123,7 +123,7 @@ def list_subjects(
     return People(people, len(rows) > limit, _again(wanted, limit))
 
 
-def _again(wanted: PeopleFilter, limit: int) -> str:
+def _again(wanted: PeopleFilter, limit: int) -> tuple[str, ...]:
     """Return the options that lead to the same list."""
     words = [
         f"--voice {wanted.voice}" if wanted.voice else "",
@@ -133,7 +133,7 @@ def _again(wanted: PeopleFilter, limit: int) -> str:
         f"--consent-ends-before {wanted.ends_before:%Y-%m-%d}" if wanted.ends_before else "",
         f"--limit {limit}" if limit != 100 else "",
     ]
-    return "".join(f" {word}" for word in words if word)
+    return tuple(word for word in words if word)
 
 
 def _listed(row: PersonRow, now: datetime) -> ListedPerson:
