@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from lifecycle.cli.complete import voices
+
 if TYPE_CHECKING:
     from lifecycle.bootstrap import Rooms
 
+VoiceArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="Name of the voice.", autocompletion=voices)
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", "-n", help="Say what would be done, and change nothing.")

@@ -8,11 +8,16 @@ from typing import Annotated
 import typer
 
 from lifecycle.cli.common import DryRunOption, Invocation, JsonOption, QuietOption, YesOption
+from lifecycle.cli.complete import voices
 from lifecycle.cli.people import from_input
 
 Target = Annotated[
     str,
-    typer.Argument(metavar="NAME", help="A voice, or a subject's id or pseudonym; - reads it from input."),
+    typer.Argument(
+        metavar="NAME",
+        help="A voice, or a subject's id or pseudonym; - reads it from input.",
+        autocompletion=voices,
+    ),
 ]
 
 

@@ -13,6 +13,7 @@ from lifecycle.cli.common import (
     JsonOption,
     OfflineOption,
     QuietOption,
+    VoiceArgument,
     YesOption,
 )
 
@@ -27,7 +28,7 @@ def add(app: typer.Typer) -> None:
 
 
 def lock(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the voice.")],
+    name: VoiceArgument,
     file: Annotated[
         Path | None, typer.Argument(metavar="FILE", help="With --check: this lock, not the stored one.")
     ] = None,

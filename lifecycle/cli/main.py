@@ -15,7 +15,8 @@ from lifecycle.domain.errors import UsageError, VlmError
 # After a change of commands: python -m lifecycle.cli.reference > docs/reference/cli.md
 FAMILIES = (
     "home", "runtime", "make", "register", "import_", "shelf", "use", "inspect", "verify", "audit", "schedule",
-    "states", "subject", "hold", "policy", "retire", "trail", "backup", "registry", "spec", "lock", "demo",
+    "states", "subject", "hold", "policy", "retire", "trail", "backup", "registry", "spec", "lock",
+    "completion", "demo",
 )  # fmt: skip
 
 

@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from lifecycle.cli.common import DryRunOption, Invocation, JsonOption, QuietOption, VerboseOption
+from lifecycle.cli.common import (
+    DryRunOption,
+    Invocation,
+    JsonOption,
+    QuietOption,
+    VerboseOption,
+    VoiceArgument,
+)
 from lifecycle.cli.people import (
     ConsentFromOption,
     ConsentOption,
@@ -59,7 +66,7 @@ def prepare(
 
 
 def train(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the voice.")],
+    name: VoiceArgument,
     audio: Annotated[
         Files, typer.Option("--audio", metavar="PATH", help="A recording or a folder of them; repeatable.")
     ],
@@ -110,7 +117,7 @@ def train(
 
 
 def speak(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the voice.")],
+    name: VoiceArgument,
     text: Annotated[str, typer.Option("--text", metavar="TEXT", help="What to say; - reads it from input.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The WAV file to write.")],
     speed: Annotated[float, typer.Option("--speed", help="2 is twice as fast; 0.25 to 4.")] = 1.0,

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lifecycle.cli.common import DryRunOption, Invocation, JsonOption, QuietOption, VerboseOption
+from lifecycle.cli.common import (
+    DryRunOption,
+    Invocation,
+    JsonOption,
+    QuietOption,
+    VerboseOption,
+    VoiceArgument,
+)
 from lifecycle.cli.people import (
     ConsentFromOption,
     ConsentOption,
@@ -37,7 +44,7 @@ def add(app: typer.Typer) -> None:
 
 
 def register(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the voice.")],
+    name: VoiceArgument,
     weights: Annotated[
         Files | None, typer.Option("--weights", metavar="FILE", help="A file of its weights; repeatable.")
     ] = None,

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lifecycle.cli.common import DryRunOption, Invocation, JsonOption, QuietOption, VerboseOption, YesOption
+from lifecycle.cli.common import (
+    DryRunOption,
+    Invocation,
+    JsonOption,
+    QuietOption,
+    VerboseOption,
+    VoiceArgument,
+    YesOption,
+)
 
 if TYPE_CHECKING:
     from lifecycle.bootstrap import Rooms
@@ -15,7 +23,7 @@ if TYPE_CHECKING:
 
 certificate_app = typer.Typer(help="Check the receipt of a purge.", rich_markup_mode=None)
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the voice.")]
+NameArgument = VoiceArgument
 ConfirmOption = Annotated[
     str, typer.Option("--confirm", metavar="NAME", help="Confirm by giving the voice's name once more.")
 ]

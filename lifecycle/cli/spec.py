@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lifecycle.cli.common import Invocation, JsonOption, QuietOption, YesOption
+from lifecycle.cli.common import Invocation, JsonOption, QuietOption, VoiceArgument, YesOption
 
 
 def add(app: typer.Typer) -> None:
@@ -16,7 +16,7 @@ def add(app: typer.Typer) -> None:
 
 
 def spec(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the voice.")],
+    name: VoiceArgument,
     md: Annotated[bool, typer.Option("--md", help="Write it as a page in Markdown.")] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Say whether the weights, configuration and specification agree.")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
-from lifecycle.cli.common import DryRunOption, Invocation, JsonOption, QuietOption, YesOption
+from lifecycle.cli.common import DryRunOption, Invocation, JsonOption, QuietOption, VoiceArgument, YesOption
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the voice.")]
+NameArgument = VoiceArgument
 
 
 def add(app: typer.Typer) -> None:

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from lifecycle.cli.common import DryRunOption, Invocation, JsonOption, QuietOption
+from lifecycle.cli.common import DryRunOption, Invocation, JsonOption, QuietOption, VoiceArgument
 
 use_app = typer.Typer(
     help="Say what depends on a voice; what is in use is not purged.", rich_markup_mode=None
 )
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the voice.")]
+NameArgument = VoiceArgument
 WhereOption = Annotated[
     str, typer.Option("--where", metavar="PLACE", help="What depends on it, such as k8s://prod/tts.")
 ]

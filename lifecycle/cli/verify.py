@@ -15,8 +15,10 @@ from lifecycle.cli.common import (
     OfflineOption,
     QuietOption,
     VerboseOption,
+    VoiceArgument,
     YesOption,
 )
+from lifecycle.cli.complete import voices
 
 if TYPE_CHECKING:
     from lifecycle.runtimes.model import RuntimePlan
@@ -41,7 +43,11 @@ def add(app: typer.Typer) -> None:
 def verify(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="Voices; every voice in service if left out."),
+        typer.Argument(
+            metavar="[NAME]...",
+            help="Voices; every voice in service if left out.",
+            autocompletion=voices,
+        ),
     ] = None,
     torch: TorchOption = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
@@ -203,7 +209,7 @@ def _step(step: Mapping[str, object]) -> list[str]:
 
 @golden_app.command("record", epilog="Example: vlm golden record kol-lin")
 def record_golden(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the voice.")],
+    name: VoiceArgument,
     torch: Annotated[
         str | None,
         typer.Option("--torch", metavar="VERSION", help="An installed torch; the default one if left out."),
@@ -226,7 +232,7 @@ def record_golden(
 
 @golden_app.command("show", epilog="Example: vlm golden show kol-lin")
 def show_golden(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the voice.")],
+    name: VoiceArgument,
     json: JsonOption = False,
 ) -> None:
     """Show where and when a golden was recorded.

@@ -11,6 +11,7 @@ import typer
 import lifecycle
 from lifecycle.cli import reference
 from lifecycle.cli.main import app
+from lifecycle.cli.manual import manual
 from lifecycle.domain import errors
 from lifecycle.domain.verdicts import Verdict
 from lifecycle.domain.voices import DataClass
@@ -68,7 +69,18 @@ def test_the_list_of_commands_in_the_help_is_current():
     assert written == reference.index(), "run: python -m lifecycle.cli.reference > docs/reference/cli.md"
 
 
-def test_every_command_has_a_section_in_the_reference():
+def test_every_command_has_a_page_that_is_current():
+    folder = DOCS / "reference" / "cli"
+    written = {page.name: page.read_text(encoding="utf-8") for page in folder.glob("*.md")}
+    assert written == reference.pages(), "run: python -m lifecycle.cli.reference > docs/reference/cli.md"
+
+
+def test_every_command_has_a_manual_page_that_is_current():
+    written = {page.name: page.read_text(encoding="utf-8") for page in (ROOT / "man").iterdir()}
+    assert written == manual(), "run: python -m lifecycle.cli.reference > docs/reference/cli.md"
+
+
+def test_the_list_of_commands_names_every_command():
     written = (DOCS / "reference" / "cli.md").read_text(encoding="utf-8")
 
     def walk(command, path):
@@ -76,10 +88,10 @@ def test_every_command_has_a_section_in_the_reference():
             if child.hidden:
                 continue
             if not hasattr(child, "commands"):
-                yield f"## {path} {name}\n"
+                yield f"| [{path} {name}](cli/"
             yield from walk(child, f"{path} {name}")
 
-    missing = [title for title in walk(typer.main.get_command(app), "vlm") if title not in written]
+    missing = [row for row in walk(typer.main.get_command(app), "vlm") if row not in written]
     assert missing == []
 
 

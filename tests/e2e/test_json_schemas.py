@@ -122,6 +122,7 @@ def test_a_registry_speaks_as_its_schemas_say(bare_vlm: Vlm, tmp_path):
 
     check("list", vlm.run("list", "--json"))
     check("show", vlm.run("show", "kol", "--json"))
+    check("completion", vlm.run("completion", "bash", "--json"))
     check("spec", vlm.run("spec", "kol", "--json"))
     check("spec", vlm.run("spec", "kol", "--check", "--json"), code=12)
     check("lock", vlm.run("lock", "kol", lockfile, "--check", "--offline", "--json"), code=12)
