@@ -29,6 +29,7 @@ ROOT = Path(__file__).parents[1]
 # Modules that touch a registry and still run on SQLite alone, each with its reason.
 SQLITE_ONLY: Mapping[str, str] = {
     "tests.e2e.test_put_back": "a copy of VLM_HOME holds the registry only where it is a file",
+    "tests.integration.test_purge_backups": "a copy of VLM_HOME from before a purge, beside the keys from after it",
     "tests.property.test_trail": "hundreds of examples about hashes, each on a copy of one file",
 }
 # What a test that touches a registry uses.

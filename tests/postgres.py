@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -49,13 +50,18 @@ def binaries() -> Path | None:
 
 
 class Server:
-    """One running server on a socket of its own; it ends with the process that started it."""
+    """One running server on a socket of its own; it ends with the process that started it.
 
-    def __init__(self) -> None:
+    Args:
+        settings: In place of `FAST`; empty for a server that keeps what it says it kept.
+    """
+
+    def __init__(self, settings: Mapping[str, str] = FAST) -> None:
         folder = binaries()
         if folder is None:
             raise FileNotFoundError(NOT_INSTALLED)
         self._binaries = folder
+        self._settings = settings
         # The server's user must be able to enter every folder above, which pytest's own forbid.
         self.folder = Path(tempfile.mkdtemp(prefix="vlm-pg-"))
         self._as: list[str] = []
@@ -80,7 +86,7 @@ class Server:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        options = [f"-c{name}={value}" for name, value in FAST.items()]
+        options = [f"-c{name}={value}" for name, value in self._settings.items()]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*self._as, *(["--pdeathsig=INT"] if self._as else []), self._binaries / "postgres",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lifecycle.bootstrap import Rooms, utc_now
 from lifecycle.registry.engine import Registry
+from lifecycle.registry.tables import metadata
 from lifecycle.services.home import initialise
 from lifecycle.services.session import open_session
 from lifecycle.settings import Settings, load_settings
@@ -30,10 +31,31 @@ def settings_of(folder: Path) -> Settings:
     )
 
 
+def where_of(folder: Path) -> Path | str:
+    """Where the registry below a folder lies."""
+    return databases.url_of(folder) or folder / "home" / "registry.db"
+
+
+def stored_bytes(folder: Path) -> bytes:
+    """Every byte of the registry: of its file, or of every value that a server would give."""
+    where = where_of(folder)
+    if isinstance(where, Path):
+        return b"".join(path.read_bytes() for path in sorted(where.parent.glob("registry.db*")))
+    registry = Registry(where)
+    with registry.database.connection(writes=False) as connection:
+        values = [
+            value
+            for table in metadata.sorted_tables
+            for row in connection.execute(table.select())
+            for value in row
+        ]
+    registry.close()
+    return b"\n".join(value if isinstance(value, bytes) else repr(value).encode() for value in values)
+
+
 def change(folder: Path, statement: str) -> None:
     """Change rows behind the registry's back, as somebody with the file or the server could."""
-    settings = settings_of(folder)
-    registry = Registry(settings.database_url or settings.home / "registry.db")
+    registry = Registry(where_of(folder))
     with registry.database.changing() as connection:
         connection.exec_driver_sql(statement)
     registry.close()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Vlm
+from tests.rooms import stored_bytes
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +130,7 @@ def test_an_accepted_risk_is_counted_not_listed_and_kept_with_its_reason_sealed(
     assert "consent-expired" not in {risk["risk"] for risk in answer.json["risks"]}
     assert answer.json["accepted"] == 1
     assert answer.code == 0
-    assert b"asked again" not in (home.home / "registry.db").read_bytes()
+    assert b"asked again" not in stored_bytes(home.folder)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from lifecycle.services.receipts import check_receipt
 from lifecycle.vault.home import Vault, open_vault
 from tests.conftest import Vlm
 from tests.e2e.test_retire import copied, every_byte_of, register, state_of
+from tests.rooms import where_of
 
 PURGE = ("retire", "leaver", "--purge-audio", "--yes", "--json")
 ERASE = ("erase", "leaver", "--yes", "--json")
@@ -74,7 +75,7 @@ def assert_gone(vlm: Vlm) -> None:
 def vault_of(vlm: Vlm) -> Iterator[tuple[UnitOfWork, Vault]]:
     """Look into a registry and its vault without the command line."""
     installation = (vlm.home / "installation").read_text().strip()
-    registry = Registry.open(vlm.home / "registry.db")
+    registry = Registry.open(where_of(vlm.folder))
     try:
         with registry.read() as uow:
             yield uow, open_vault(vlm.home, vlm.keys, installation, clock=lambda: datetime.now(UTC))
