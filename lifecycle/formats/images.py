@@ -251,23 +251,25 @@ class _Hashed:
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
-        self._left = b""
+        self._piece, self._at = b"", 0
         self.hash = hashlib.sha256()
 
     def read(self, count: int) -> bytes:
         """Return the next bytes, at most `count`."""
-        while not self._left:
+        while self._at >= len(self._piece):
             piece = next(self._pieces, None)
             if piece is None:
                 return b""
             self.hash.update(piece)
-            self._left = piece
-        given, self._left = self._left[:count], self._left[count:]
+            self._piece, self._at = piece, 0
+        # a position, not what is left: most reads are headers of 512 bytes out of a piece of a megabyte
+        given = self._piece[self._at : self._at + count]
+        self._at += len(given)
         return given
 
     def drain(self) -> None:
         """Pass what is left."""
-        self._left = b""
+        self._piece, self._at = b"", 0
         for piece in self._pieces:
             self.hash.update(piece)
 

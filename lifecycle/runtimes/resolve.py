@@ -92,7 +92,7 @@ class _Inquiry:
                     hint="run it again later, or with --offline: then only what is here is looked at",
                 ) from None
             if len(group) == 1:
-                self.offer.troubles[group[0][0]] = self._trouble(failure)
+                self.offer.troubles[group[0][0]] = self._trouble(failure, group[0][1])
                 return
             middle = len(group) // 2
             self.ask(group[:middle])
@@ -129,9 +129,13 @@ class _Inquiry:
                 again = found
             self._note(name, version, again, exact=True)
 
-    def _trouble(self, failure: UvFailed) -> tuple[Trouble, str]:
+    def _trouble(self, failure: UvFailed, version: str) -> tuple[Trouble, str]:
         if self.uv.offline:
             return Trouble.NOT_ASKED, "not known here, and the index was not asked"
+        build = version.partition("+")[2]
+        if build and _REASONS[1][0].search(failure.output):
+            said = f"your index has no build {build}: name the index that it came from in your settings"
+            return Trouble.OTHER_BUILD, said
         for pattern, trouble in _REASONS:
             if pattern.search(failure.output):
                 said = {

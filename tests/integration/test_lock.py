@@ -136,6 +136,16 @@ def test_a_build_that_is_no_longer_offered_is_not_replaced_by_another_build(room
     assert lock_python("kol", env, rooms=rooms).notes == ()
 
 
+def test_a_build_of_another_index_says_where_to_look(rooms, wheels, tmp_path):
+    other = wheel(tmp_path / "elsewhere", "gamma", "1.0+cu124")
+    env = environment(tmp_path / "env", "gamma", wheels=other.parent)
+
+    (note,) = lock_python("kol", env, rooms=rooms).notes
+
+    assert note.trouble is Trouble.OTHER_BUILD
+    assert note.said.startswith("your index has no build cu124")
+
+
 def test_a_wheel_of_another_python_is_no_wheel_of_this_one(rooms, wheels, tmp_path):
     wheel(tmp_path / "elsewhere", "gamma", "1.0")
     wheel(wheels, "gamma", "1.0", tag="cp27-cp27mu-manylinux1_x86_64")
