@@ -10,6 +10,7 @@ from lifecycle.domain.errors import Busy, Refused
 from lifecycle.services.policy_apply import OLDEST, Permission, apply
 from lifecycle.services.policy_outcome import Applied
 from lifecycle.services.policy_plan import PolicyPlan, load_named, make_plan
+from lifecycle.watch.snapshot import CLOCK_AHEAD
 
 if TYPE_CHECKING:
     from lifecycle.bootstrap import Rooms
@@ -108,15 +109,25 @@ def _begun(policy: Policy, rooms: Rooms) -> PlanRow | None:
 
 
 def _require_person(policy: Policy, rooms: Rooms) -> None:
-    """Refuse a version that no person has looked at, where the policy asks for that."""
-    if not policy.dry_run_first:
-        return
+    """Refuse a version that no person has looked at, and a time that no person has looked at since it leapt.
+
+    A wrong clock moves the anchor on as soon as anything is written by it, so that one night later it looks right.
+    Whoever plans by hand sees the date.
+    """
     with rooms.registry.read() as uow:
         rows = uow.plans.of_policy(policy.name, by_hand=True)
-    digest = policy.digest()
-    if any(row.body["policy"]["digest"] == digest for row in rows):
-        return
-    raise Refused(
-        f'nobody has planned version {policy.version} of policy "{policy.name}" yet, so a timer does not apply it',
-        hint=f"vlm policy plan --policy {policy.name}",
-    )
+        mine = [row for row in rows if row.body["policy"]["digest"] == policy.digest()]
+        leap = uow.plans.leap_since(mine[0].made_at if mine else None, CLOCK_AHEAD)
+    hint = f"vlm policy plan --policy {policy.name}"
+    if policy.dry_run_first and not mine:
+        raise Refused(
+            f'nobody has planned version {policy.version} of policy "{policy.name}" yet, so a timer does not '
+            "apply it",
+            hint=hint,
+        )
+    if leap is not None:
+        raise Refused(
+            f"the time went from {leap[0]:%Y-%m-%d} to {leap[1]:%Y-%m-%d} at once, and nobody has planned since, "
+            f'so a timer does not apply policy "{policy.name}"',
+            hint=f"if the time is right now: {hint}",
+        )

@@ -397,6 +397,21 @@ def test_a_timer_applies_only_what_a_person_has_planned_once(folder: Path) -> No
     assert by_timer(folder).applied is None
 
 
+def test_a_timer_waits_for_a_person_when_the_time_leapt(folder: Path) -> None:
+    planned(folder)
+    wrong = DUE + timedelta(days=3650)
+    pass_time(folder, wrong)
+
+    told = by_timer(folder, now=wrong + timedelta(hours=1))
+
+    assert told.refused is not None
+    assert "the time went from 2032-03-02 to 2042-02-28 at once" in told.refused
+    assert left(folder, "ann") == {"source", "model"}
+    # Whoever plans by hand sees the date.
+    planned(folder, now=wrong + timedelta(hours=2))
+    assert by_timer(folder, now=wrong + timedelta(hours=3)).refused is None
+
+
 def test_a_version_means_one_thing_for_ever(folder: Path) -> None:
     planned(folder)
     write(folder, POLICY.replace("P1Y", "P2Y"))

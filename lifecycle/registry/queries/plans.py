@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, or_, select, update
@@ -104,6 +104,19 @@ class PlanQueries:
             .order_by(t.voices.c.policy)
         )
         return {str(policy): int(number) for policy, number in self._connection.execute(query)}
+
+    def leap_since(self, since: datetime | None, most: timedelta) -> tuple[datetime, datetime] | None:
+        """Return the first two neighbours on the trail, since a moment, between which more time passed than `most`."""
+        query = select(t.events.c.at).order_by(t.events.c.sequence)
+        if since is not None:
+            query = query.where(t.events.c.at >= to_text(since))
+        before = since
+        for text in self._connection.execute(query).scalars():
+            at = from_text(text)
+            if before is not None and at - before > most:
+                return before, at
+            before = at
+        return None
 
     def note(self, uid: str, *, body: Mapping[str, Any], applied_at: datetime | None = None) -> None:
         """Note how far applying a plan came.
