@@ -13,10 +13,11 @@ from lifecycle.domain.failpoints import hit
 from lifecycle.domain.filters import ALL, GROUPS, VoiceFilter
 from lifecycle.domain.risks import Severity
 from lifecycle.registry.queries.risks import AcceptedRow
-from lifecycle.services.audit_look import Answer, Question, look
+from lifecycle.services.audit_look import Answer, Question, look, note
 from lifecycle.services.audit_report import AuditReport, Scrub, Scrubbed
 from lifecycle.services.audit_scrub import SCRUBBED_ON, Damages
 from lifecycle.services.audit_scrub import scrub as read_again
+from lifecycle.services.backup_advice import advice
 from lifecycle.services.policy import load_policies, policy_home
 from lifecycle.watch.report import FAIL_ON, LISTED, Finding, exit_code
 from lifecycle.watch.rules import RISKS
@@ -128,6 +129,7 @@ def _question(
         commands=commands,
         runtimes=[runtime.torch for runtime in rooms.runtimes.list()],
         highest_seen=rooms.vault.anchor.highest_time,
+        copies=tuple(advice(rooms)),
     )
     return Question(
         snapshot=snapshot,
@@ -142,25 +144,17 @@ def _question(
 
 
 def _remember(question: Question, answer: Answer, damages: Damages, rooms: Rooms, *, scheduled: bool) -> None:
-    """Note what was found, forget what no longer is, and put the numbers on the trail; no voice is named there."""
-    now, wanted = question.snapshot.now, question.wanted
+    """Note what was found, and put the numbers on the trail; no voice is named there."""
     with rooms.registry.write() as uow:
-        told = set(uow.findings.of_voices(wanted, without=[Severity.NOTICE.value]))
-        told |= {each.id for (_, risk, _), each in uow.findings.of_none().items() if risk == "clock"}
-        uow.findings.forget(told - answer.seen)
-        for (risk, severity), voices in answer.new.items():
-            uow.findings.remember(risk, severity, (None if v < 0 else v for v in voices), at=now)
-        for asked, counted in answer.notices:
-            uow.notice_counts.remember(asked, counted, at=now)
+        note(question, answer, uow=uow)
         if damages.day is not None:
             uow.facts.put(SCRUBBED_ON, damages.day.isoformat())
-        counts = {f"{tally.risk}/{tally.severity}": tally.found for tally in answer.tallies()}
         uow.trail.append(
             "audit",
             details={
                 "voices": answer.voices,
-                "found": counts,
-                "scrub": damages.scrubbed.mode,
+                "found": {f"{tally.risk}/{tally.severity}": tally.found for tally in answer.tallies()},
+                "scrub": damages.scrubbed.mode.value,
                 "scheduled": scheduled,
             },
         )

@@ -23,7 +23,7 @@ from lifecycle.registry.queries.risks import AcceptedRow
 from lifecycle.services.audit_facts import Context, voice_facts
 from lifecycle.verification.plan import OURS, SPEAKER, beginnings
 from lifecycle.watch.report import Finding, Section, Tally
-from lifecycle.watch.rules import gravity, machine_risks, notices_of, risks_of
+from lifecycle.watch.rules import MACHINE, gravity, machine_risks, notices_of, risks_of
 from lifecycle.watch.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -144,17 +144,33 @@ def look(question: Question, *, uow: UnitOfWork, progress: Progress | None = Non
     if question.group_by is not None:
         answer.in_groups = uow.audits.grouped(question.wanted, question.group_by)
     _machine(question, answer, uow=uow)
-    wanted = _notices(question, answer, uow=uow)
-    wanted |= uow.audits.suspects(
+    wanted = _notices(question, answer, uow=uow) | suspects(question, uow=uow)
+    _voices(sorted(wanted), question, answer, uow=uow, progress=progress or Silent())
+    return answer
+
+
+def suspects(question: Question, *, uow: UnitOfWork) -> set[int]:
+    """Return every voice of which the rules could find more than a notice, and some others."""
+    found = uow.audits.suspects(
         question.wanted,
         question.policies.values(),
         now=question.snapshot.now,
         kinds=KINDS,
         runtimes=bool(question.snapshot.runtimes),
     )
-    wanted |= uow.audits.holders(question.damaged, question.wanted)
-    _voices(sorted(wanted), question, answer, uow=uow, progress=progress or Silent())
-    return answer
+    return found | uow.audits.holders(question.damaged, question.wanted)
+
+
+def note(question: Question, answer: Answer, *, uow: UnitOfWork) -> None:
+    """Remember what was found, and forget what no longer is."""
+    told = set(uow.findings.of_voices(question.wanted, without=[Severity.NOTICE.value]))
+    told |= {known.id for (_, risk, _), known in uow.findings.of_none().items() if risk in MACHINE}
+    uow.findings.forget(told - answer.seen)
+    now = question.snapshot.now
+    for (risk, severity), voices in answer.new.items():
+        uow.findings.remember(risk, severity, (None if row < 0 else row for row in voices), at=now)
+    for asked, counted in answer.notices:
+        uow.notice_counts.remember(asked, counted, at=now)
 
 
 def _machine(question: Question, answer: Answer, *, uow: UnitOfWork) -> None:
