@@ -234,6 +234,10 @@ def _missing(rooms: Rooms, _repair: bool) -> Iterator[Finding]:
                 roles = ", ".join(sorted({a.role.value for a in gone}))
                 message = f'{len(gone)} file(s) of "{voice.name}" are missing from the store ({roles})'
                 yield Finding("missing-blob", message, next=f"vlm show {voice.name}")
+        for digest, pseudonym in uow.subjects.all_papers():
+            if not rooms.vault.blobs.exists(Digest.parse(digest)):
+                message = f"a paper that proves a consent of {pseudonym} is missing from the store"
+                yield Finding("missing-blob", message, next=f"vlm subject show {pseudonym}")
 
 
 def _permissions(rooms: Rooms, repair: bool) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from lifecycle.services.guard import (
     generations,
     refuse_while_purged,
 )
+from lifecycle.services.recognise import refuse_recordings
 from lifecycle.services.register_batch import Batch, batch
 from lifecycle.services.register_intake import Reader
 from lifecycle.services.register_originals import remove_originals
@@ -234,6 +235,7 @@ def _commit(
         _refuse_withdrawn(
             begun.request, now, begun.person, uow=uow, rooms=rooms, renewed=bool(intake.consents)
         )
+        refuse_recordings([each.content for each in intake.originals], uow=uow, rooms=rooms)
         check_generation(begun.generations, uow=uow)
         if now is not None:
             refuse_while_purged(now, uow=uow)

@@ -13,6 +13,7 @@ from lifecycle.render.output import duration
 from lifecycle.services.guard import check_open_case, check_use, generations
 from lifecycle.services.making import ask, default_runtime, job_worker
 from lifecycle.services.prepare import Prepared, hand_in, judged, recordings_of
+from lifecycle.services.recognise import contents_of, refuse_recordings
 from lifecycle.services.register import register
 from lifecycle.services.register_request import Registered, RegisterRequest
 from lifecycle.services.subjects import OWN_VOICE, find_subject
@@ -92,6 +93,8 @@ def train(
         raise UsageError("--budget is a number of seconds from 1 to 86400", hint="vlm train --help")
     before = _may_train(request, rooms)
     files, skipped = recordings_of(request.audio)
+    with rooms.registry.read() as uow:
+        refuse_recordings(contents_of(files), uow=uow, rooms=rooms)
     runtime = default_runtime(rooms)
     with job_worker("train", rooms=rooms) as (worker, folder):
         report, told = judged(worker, files, rooms=rooms)

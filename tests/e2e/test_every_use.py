@@ -46,6 +46,7 @@ FREE = {
     "vlm backup prune": ENDS,
     "vlm backup restore": "puts sealed things back as they were; every use of them is guarded",
     "vlm certificate verify": LOOKS,
+    "vlm completion": NO_VOICE,
     "vlm config show": NO_VOICE,
     "vlm demo": "a registry of its own, by the commands that are listed here",
     "vlm deprecate": ENDS,

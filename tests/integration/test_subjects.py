@@ -17,6 +17,7 @@ from lifecycle.domain.voices import State
 from lifecycle.erasure.plan import PurgeVerb
 from lifecycle.services.audit import audit
 from lifecycle.services.cases import close_case, list_cases, show_case
+from lifecycle.services.doctor import examine
 from lifecycle.services.guard import check_use, may, refusal
 from lifecycle.services.hold import hold, unhold
 from lifecycle.services.purge import PurgeRequest, preview, purge
@@ -449,6 +450,38 @@ def test_nothing_of_a_person_who_withdrew_is_taken_in(tmp_path: Path) -> None:
         agree(tmp_path, rooms, who, "newer")
         register(attempts[0], rooms=rooms)
         assert allowed(rooms, "kol-a") == set(USES)
+
+
+def test_recordings_of_a_person_who_withdrew_are_recognised_whoever_they_are_said_to_be(
+    tmp_path: Path,
+) -> None:
+    with session(tmp_path, now=NOW) as rooms:
+        who = person(rooms)
+        agree(tmp_path, rooms, who)
+        voice(tmp_path, rooms, who)
+        takes = tmp_path / "kol-a"
+        mine = RegisterRequest("mine", weights=(weights(tmp_path / "m"),), audio=(takes,), own_voice=True)
+        take_back(rooms, who)
+        stored = set(rooms.vault.blobs)
+
+        for attempt in (mine, replace(mine, own_voice=False, subject="somebody else")):
+            with pytest.raises(Refused, match="who withdrew"):
+                register(attempt, rooms=rooms)
+        with pytest.raises(Refused, match="who withdrew"):
+            train(RegisterRequest("mine", audio=(takes,), own_voice=True), rooms=rooms)
+        assert set(rooms.vault.blobs) == stored
+
+
+def test_doctor_misses_a_paper_that_is_gone(tmp_path: Path) -> None:
+    with session(tmp_path, now=NOW) as rooms:
+        who = person(rooms)
+        agree(tmp_path, rooms, who)
+        for digest in list(rooms.vault.blobs):
+            rooms.vault.blobs.remove(digest)
+
+        found = [finding.message for finding in examine(rooms, repair=False).findings]
+
+        assert f"a paper that proves a consent of {who} is missing from the store" in found
 
 
 def test_the_paper_of_a_consent_that_was_withdrawn_is_no_newer_consent(tmp_path: Path) -> None:

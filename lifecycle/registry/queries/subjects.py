@@ -188,6 +188,16 @@ class SubjectQueries:
             for row in self._connection.execute(query)
         ]
 
+    def all_papers(self) -> list[tuple[str, str]]:
+        """Return the digest of every document that still exists, with its person's pseudonym."""
+        query = (
+            select(t.papers.c.digest, t.subjects.c.pseudonym)
+            .join(t.subjects, t.subjects.c.id == t.papers.c.subject_id)
+            .where(t.papers.c.present.is_(True))
+            .order_by(t.papers.c.id)
+        )
+        return [(row.digest, row.pseudonym) for row in self._connection.execute(query)]
+
     def holds(
         self, *, voice_uid: str | None = None, subject_uid: str | None = None, active: bool = True
     ) -> list[Hold]:

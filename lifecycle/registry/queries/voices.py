@@ -179,6 +179,16 @@ class VoiceQueries:
             found.setdefault(uid, []).append((Role(role), digest, size))
         return found
 
+    def held_prints(self, prints: Collection[str]) -> list[str]:
+        """Return which of these fingerprints belong to a present artifact of any voice."""
+        ordered, found = sorted(prints), []
+        for start in range(0, len(ordered), 500):
+            query = select(t.artifacts.c.fingerprint).where(
+                t.artifacts.c.fingerprint.in_(ordered[start : start + 500]), t.artifacts.c.present.is_(True)
+            )
+            found += list(self._connection.execute(query.order_by(t.artifacts.c.id)).scalars())
+        return found
+
     def blob_digests(self) -> set[str]:
         """Return the digest of every blob that a present artifact, or a document of a person, refers to."""
         query = select(t.artifacts.c.digest).where(t.artifacts.c.present.is_(True)).distinct()
