@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -195,15 +195,44 @@ def _lines(found: AuditReport, *, new: bool) -> list[str]:
         [styled(group.severity.value, styles[group.severity.value]), group.who, group.message, group.next]
         for group in found.groups
     ]
-    counts = [(found.count(severity), severity.value) for severity in _severities()]
-    told = [f"{n} {word}{'s' if word != 'critical' and n != 1 else ''}" for n, word in counts if n]
+    told = _numbers({severity.value: found.count(severity) for severity in _severities()})
     nothing = "nothing new" if new else "nothing at risk"
-    line = f"{found.voices} voice{'' if found.voices == 1 else 's'}: {', '.join(told) or nothing}"
+    line = f"{found.voices} voice{'' if found.voices == 1 else 's'}: {told or nothing}"
     if found.accepted:
         risks = f"{found.accepted} risk{'' if found.accepted == 1 else 's'}"
         until = f" until {found.accepted_until:%Y-%m-%d}" if found.accepted_until else ""
         line += f"; {risks} accepted{until}"
-    return [*columns(rows), f"{line}; audited in {duration(found.seconds)}"]
+    read = found.scrubbed
+    if read.mode.value == "none":
+        line += "; no stored file was read again"
+    elif read.hashed < read.files:
+        line += f"; {read.hashed} of {read.files} stored files read again"
+    return [*columns(rows), *_sections(found), f"{line}; audited in {duration(found.seconds)}"]
+
+
+def _sections(found: AuditReport) -> list[str]:
+    """Return the numbers by owner, subject, state, upstream or policy, where that was asked for."""
+    from lifecycle.render.output import columns
+
+    if found.group_by is None:
+        return []
+    rows = [
+        [
+            section.key or f"no {found.group_by}",
+            f"{section.voices} voice{'' if section.voices == 1 else 's'}",
+            _numbers({"critical": section.critical, "warning": section.warning, "notice": section.notice})
+            or "nothing",
+        ]
+        for section in found.sections
+    ]
+    return ["", f"by {found.group_by}", *columns(rows), ""]
+
+
+def _numbers(counts: Mapping[str, int]) -> str:
+    """Return numbers with their words, such as "2 critical, 1 warning"."""
+    return ", ".join(
+        f"{n} {word}{'s' if word != 'critical' and n != 1 else ''}" for word, n in counts.items() if n
+    )
 
 
 def _severities() -> list[Any]:

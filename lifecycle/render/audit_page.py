@@ -22,7 +22,7 @@ def audit_page(sheet: Sheet) -> bytes:
     """Return the page."""
     style, script = _part("audit.css"), _part("audit.js")
     policy = (
-        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
     rows = sheet.rows[:MAX_ROWS]

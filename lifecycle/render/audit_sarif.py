@@ -52,7 +52,7 @@ def _rule(word: str, meaning: str, severity: str) -> dict[str, object]:
         "id": word,
         "name": name,
         "shortDescription": {"text": f"{meaning[0].upper()}{meaning[1:]}."},
-        "fullDescription": {"text": f"vlm audit reports {word} where {meaning}."},
+        "fullDescription": {"text": f"The audit reports {word} where {meaning}."},
         "help": {
             "text": f"Each result names the first thing to do. To live with it until a day: {accept}",
             "markdown": f"Each result names the first thing to do.\n\nTo live with it until a day: `{accept}`",

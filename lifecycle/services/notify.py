@@ -99,7 +99,7 @@ def notifiers(urls: Iterable[str], command: str | None, *, offline: bool = False
     urls = list(urls)
     if urls and offline:
         raise Unavailable(
-            "vlm is set to stay offline, so no address can be notified",
+            "the setting offline is on, so no address can be notified",
             hint="use a command instead: vlm audit --scheduled --notify-command CMD",
         )
     ready: list[Notifier] = [_address(number, url) for number, url in enumerate(urls, 1)]

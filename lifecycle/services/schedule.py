@@ -107,7 +107,7 @@ def _acting(schedule: Schedule, *, verb: str) -> Scheduler:
         )
     if schedule.job.user is not None:
         raise Refused(
-            f"a unit of the system is not for vlm to {verb}",
+            f"a unit of the system is yours to {verb}",
             hint=f"write it with: vlm schedule show --as systemd --user {schedule.job.user} --to DIR",
         )
     schedulers: dict[str, Scheduler] = {"systemd": Systemd(), "cron": Cron(), "launchd": Launchd()}

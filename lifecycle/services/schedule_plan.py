@@ -130,7 +130,7 @@ def _remarks(wish: Wish, settings: Settings) -> tuple[str, ...]:
             "the registry, the keys and the reports are three claims: vlm-registry, vlm-keys, vlm-reports"
         )
         if wish.image is None:
-            remarks.append("name the image that holds vlm with --image")
+            remarks.append("name the image with --image")
     if wish.kind in {"kubernetes", "github"}:
         remarks.append("the time is in UTC")
     if wish.kind == "cron":
