@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -139,10 +141,34 @@ class SqliteDatabase:
 
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
-            # A writer that reads first and locks later could lose what it read; IMMEDIATE locks at once.
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+            raw = connection.connection.driver_connection
+            assert isinstance(raw, sqlite3.Connection)
+            if writes:
+                self._lock(raw)
+            else:
+                raw.execute("BEGIN")
 
         return engine
+
+    def _lock(self, connection: sqlite3.Connection) -> None:
+        """Begin a writer's transaction, which locks at once: reading first and locking later could lose what was read.
+
+        SQLite's own waiting sleeps up to 0.1 s between two looks, so that one of many writers may be overtaken for
+        minutes; looking again every few milliseconds gives each the same chance.
+        """
+        connection.execute("PRAGMA busy_timeout = 0")
+        deadline, pause = time.monotonic() + self._busy_seconds, 0.001
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                break
+            except sqlite3.OperationalError as error:
+                busy = error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+                if not busy or time.monotonic() > deadline:
+                    raise
+            time.sleep(random.uniform(0.0005, pause))
+            pause = min(pause * 1.5, 0.008)
+        connection.execute(f"PRAGMA busy_timeout = {round(self._busy_seconds * 1000)}")
 
     def told(self, error: Exception) -> VlmError | None:
         """Return ours for an error of SQLite."""
