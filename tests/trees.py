@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,22 @@ def settings(path: Path, *speakers: str) -> Path:
     people = {name: number for number, name in enumerate(speakers)}
     root = {"train": {"seed": 1}, "data": {"sampling_rate": 44100}, "model": {"ssl_dim": 768}, "spk": people}
     path.write_text(json.dumps(root), encoding="utf-8")
+    return path
+
+
+def index(path: Path, *, dimension: int = 8, lists: int = 2, vectors: int = 5) -> Path:
+    """Write an index of faiss as RVC does: IVF over a flat quantizer, with `vectors` vectors in the first list."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+    def header(count: int) -> bytes:
+        return struct.pack("<iqqq?i", dimension, count, 1 << 20, 1 << 20, True, 1)
+
+    quantizer = b"IxF2" + header(lists) + struct.pack("<Q", lists * dimension) + bytes(4 * lists * dimension)
+    direct = struct.pack("<BQ", 0, 0)
+    sizes = [vectors] + [0] * (lists - 1)
+    inverted = b"ilar" + struct.pack("<QQ4sQ", lists, 4 * dimension, b"full", lists)
+    inverted += b"".join(struct.pack("<Q", size) for size in sizes) + bytes(vectors * (4 * dimension + 8))
+    path.write_bytes(b"IwFl" + header(vectors) + struct.pack("<QQ", lists, 1) + quantizer + direct + inverted)
     return path
 
 

@@ -10,6 +10,7 @@ from lifecycle.formats import (
     arrays,
     audio,
     checkpoints,
+    faiss,
     gpt_sovits,
     known,
     lockfiles,
@@ -65,8 +66,8 @@ def _read(source: Source, name: str, *, digests: bool) -> Inspection:
             return safetensors.read(source, digests=digests)
     if head[:6] == arrays.MAGIC:
         return arrays.read_npy(source, digests=digests)
-    if audio.looks_like(head):
-        return audio.read(source, name)
+    if audio.looks_like(head) or faiss.looks_like(head):
+        return audio.read(source, name) if audio.looks_like(head) else faiss.read(source)
     if head[0] in _PICKLE_STARTS and (head[0] == 0x80 or b"\0" in head or b"\n" in head):
         found = _pickled(source, digests=digests)
         if found is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lifecycle.domain.errors import VlmError
-from lifecycle.formats import Inspection, safetensors
+from lifecycle.formats import Inspection, faiss, safetensors
 from lifecycle.formats.lists import MAX_BYTES as MAX_LIST_BYTES
 from lifecycle.formats.lists import Clip, read_list, read_names
 from lifecycle.formats.model import Unread
@@ -88,7 +88,7 @@ def look(tree: Tree, *, progress: Progress) -> Things:
 def _worth_reading(file: File) -> bool:
     """Whether the first bytes or the name make a file worth reading to its end."""
     head = file.head
-    if looks_like_zip(head) or head[:1] == b"\x80" or head[:2] in (b"Ix", b"Iw"):
+    if looks_like_zip(head) or head[:1] == b"\x80" or faiss.looks_like(head):
         return True
     if safetensors.looks_like(head, file.size):
         return True

@@ -75,7 +75,7 @@ def copy(source: int, target: int, *, limit: int, place: Path, tell: Tell) -> in
     done = 0
     by_kernel = hasattr(os, "copy_file_range")
     while done < limit:
-        hit("blob.before_write")
+        _pass_failpoint(place)
         if by_kernel:
             try:
                 count = os.copy_file_range(source, target, min(_KERNEL_BYTES, limit - done), done, done)
@@ -91,6 +91,13 @@ def copy(source: int, target: int, *, limit: int, place: Path, tell: Tell) -> in
         done += count
         tell(count)
     return done
+
+
+def _pass_failpoint(place: Path) -> None:
+    try:
+        hit("blob.before_write")
+    except OSError as error:
+        raise unavailable(place, error) from None
 
 
 def _by_hand(source: int, target: int, count: int, offset: int, place: Path) -> int:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle.services.doctor import examine
+from lifecycle.bootstrap import Rooms
+from lifecycle.services.doctor import Finding, examine
 from lifecycle.services.shelf import list_voices
 from lifecycle.services.trail import verify_trail
 from tests.conftest import Vlm
@@ -49,19 +50,24 @@ def seconds(template: Vlm, tmp_path_factory: pytest.TempPathFactory) -> float:
     return time.monotonic() - begun
 
 
+def faults(rooms: Rooms) -> list[Finding]:
+    """What doctor found; that the keys want a second copy is no fault."""
+    return [finding for finding in examine(rooms).findings if not finding.advice]
+
+
 def check(template: Vlm, folder: Path, seed: int, within_s: float) -> None:
     vlm = copied(template, folder)
     killed_at_random(vlm, REGISTER, seed=seed, within_s=within_s)
     with session(folder) as rooms:
         assert examine(rooms).open == 0
-        assert examine(rooms).findings == ()
+        assert faults(rooms) == []
         assert len(list_voices(rooms=rooms).voices) in {0, 1}
         assert verify_trail(rooms=rooms).problems == ()
     vlm.ok(*REGISTER)
     told = vlm.ok("show", "kol-lin", "--json").json
     assert len(told["artifacts"]) == FILES
     with session(folder) as rooms:
-        assert examine(rooms).findings == ()
+        assert faults(rooms) == []
         assert len(list(rooms.vault.blobs)) == FILES
 
 

@@ -133,6 +133,7 @@ class TestFolder:
     def test_voices_of_other_projects_are_found_with_their_settings(self, tmp_path: Path):
         root = tmp_path / "content"
         trees.rvc(root / "RVC" / "weights" / "bo.pth")
+        trees.index(root / "RVC" / "logs" / "bo" / "added_IVF2_Flat_nprobe_1_bo_v2.index")
         for step in (20_000, 30_000):
             trees.so_vits_svc(root / "svc" / "logs" / "44k" / f"G_{step}.pth", step=step)
         trees.settings(root / "svc" / "configs" / "config.json", "nana")
@@ -140,6 +141,7 @@ class TestFolder:
         proposal = found(root)
 
         assert proposal.kinds == ("RVC v2", "so-vits-svc 4.1")
+        assert by_name(proposal)["bo"]["features"] == "RVC/logs/bo/added_IVF2_Flat_nprobe_1_bo_v2.index"
         nana = by_name(proposal)["nana"]
         assert split_list(nana["weights"]) == ["svc/logs/44k/G_30000.pth", "svc/configs/config.json"]
         assert split_list(nana["other_weights"]) == ["svc/logs/44k/G_20000.pth"]
@@ -163,6 +165,30 @@ class TestFolder:
 
 
 class TestTable:
+    def test_voices_of_other_projects_are_kept_as_what_they_are(self, tmp_path: Path):
+        trees.rvc(tmp_path / "bo.pth")
+        trees.index(tmp_path / "bo.index")
+        trees.so_vits_svc(tmp_path / "G_1.pth")
+        trees.settings(tmp_path / "config.json", "nana")
+        rows = [
+            {"name": "bo", "weights": "bo.pth", "features": "bo.index"},
+            {"name": "nana", "weights": "G_1.pth;config.json"},
+            {"name": "none", "weights": "config.json"},
+        ]
+        with session(tmp_path) as rooms:
+            done = import_table(table(tmp_path, *rows), rooms=rooms)
+            assert [row.result for row in done.rows] == ["registered", "registered", "failed"]
+            with rooms.registry.read() as uow:
+                kept = {
+                    name: {
+                        (a.role.value, a.kind, a.data_class.sealed) for a in uow.voices.artifacts(voice.uid)
+                    }
+                    for name in ("bo", "nana")
+                    if (voice := uow.voices.get(name))
+                }
+        assert {("weights", "rvc", False), ("features", "faiss-index", True)} <= kept["bo"]
+        assert {("weights", "so-vits-svc", False), ("config", "so-vits-svc-config", False)} <= kept["nana"]
+
     def test_what_a_folder_gave_is_registered(self, tmp_path: Path):
         root = tmp_path / "GPT-SoVITS"
         rows = [{**row, "own_voice": "yes"} for row in found(trees.webui(root)).rows]
