@@ -107,7 +107,7 @@ def _parts(read: Read) -> tuple[dict[str, bytes], dict[str, _Layer], dict[str, s
             links[entry.path] = entry.link if entry.kind == "hardlink" else posixpath.normpath(there)
         elif entry.kind == "file":
             head = entry.read(min(entry.size, 512))
-            if head[:1] in (b"{", b"[") or entry.size <= 16:
+            if (head[:1] in (b"{", b"[") and head[257:262] != b"ustar") or entry.size <= 16:
                 if entry.size > _MAX_JSON:
                     raise Unread("has a description that is larger than one may be")
                 texts[entry.path] = head + _rest(entry)

@@ -6,7 +6,7 @@ Known: requirements.txt and pip freeze, pylock.toml (PEP 751), uv.lock, `conda e
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -60,9 +60,12 @@ class _Lock:
     asks: dict[str, list[str]] = field(default_factory=dict)
     hashes: dict[str, set[str]] = field(default_factory=dict)
     tool: dict[str, object] = field(default_factory=dict)
+    choices: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
 
-    def add(self, name: str, version: str | None) -> None:
+    def add(self, name: str, version: str | None, marker: str = "") -> None:
         key = normal(name)
+        if version is not None:
+            self.choices.setdefault(key, []).append((version, marker))
         # markers make several lines of one package; it is pinned if each of them is
         known = key in self.packages
         self.packages[key] = version if not known or self.packages[key] is not None else None
@@ -103,6 +106,7 @@ class Pins:
 
     Attributes:
         pins: Version by normalised name.
+        choices: Each version that a name is fixed to, with the marker that says where; "" for everywhere.
         hashes: SHA-256 of the files that are allowed, by normalised name.
         unpinned: Names without one version.
         asks: What else it asks of an installer ("option", "url", "vcs", "local"), with what it names.
@@ -111,6 +115,7 @@ class Pins:
 
     form: str
     pins: Mapping[str, str]
+    choices: Mapping[str, Sequence[tuple[str, str]]]
     hashes: Mapping[str, frozenset[str]]
     unpinned: tuple[str, ...]
     asks: Mapping[str, tuple[str, ...]]
@@ -133,6 +138,7 @@ def pins_of(content: bytes, name: str) -> Pins:
     return Pins(
         form=_FORMATS[lock.form],
         pins={key: version for key, version in sorted(lock.packages.items()) if version is not None},
+        choices=lock.choices,
         hashes={key: frozenset(found) for key, found in lock.hashes.items()},
         unpinned=tuple(sorted(key for key, version in lock.packages.items() if version is None)),
         asks={kind: tuple(shown(text, 200) for text in items) for kind, items in lock.asks.items()},
@@ -189,11 +195,13 @@ def _toml(text: str, form: str, key: str) -> _Lock:
         if not isinstance(item, dict) or not isinstance(item.get("name"), str):
             raise Unread("is a lockfile with a package that has no name", kind="lockfile")
         version = item.get("version")
-        told = item.get("source")
-        source: dict[str, object] = told if isinstance(told, dict) else {}
+        place = item.get("source")
+        source: dict[str, object] = place if isinstance(place, dict) else {}
         if form == "uv" and ("virtual" in source or "editable" in source) and len(packages) > 1:
             continue  # the project itself
-        lock.add(item["name"], version if isinstance(version, str) else None)
+        marker = item.get("marker")
+        told = marker if isinstance(marker, str) else ""
+        lock.add(item["name"], version if isinstance(version, str) else None, told)
         for part in ("wheels", "sdist", "archive"):
             lock.add_hashes(item["name"], item.get(part, ""))
         lock.hashed += normal(item["name"]) in lock.hashes
@@ -253,7 +261,7 @@ def _requirement(lock: _Lock, line: str) -> bool:
         lock.add(name, None)
         return True
     pin = _PIN.fullmatch(rest)
-    lock.add(name, pin["version"] if pin else None)
+    lock.add(name, pin["version"] if pin else None, rest.partition(";")[2].strip())
     return not rest or pin is not None or _SPECIFIER.fullmatch(rest) is not None
 
 

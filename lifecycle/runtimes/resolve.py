@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from packaging.markers import Marker
 from packaging.version import InvalidVersion, Version
 
 from lifecycle.domain.errors import Unavailable
@@ -144,6 +145,36 @@ class _Inquiry:
                 }[trouble]
                 return trouble, said
         return Trouble.VANISHED, failure.reason[:200]
+
+
+def chosen(choices: Sequence[tuple[str, str]], environment: Environment) -> str | None:
+    """Return the version of several whose marker holds for an environment; None where none does.
+
+    Args:
+        choices: Versions with their markers; a marker that is none holds everywhere.
+    """
+    return next((version for version, marker in choices if _holds(marker, environment)), None)
+
+
+def _holds(marker: str, environment: Environment) -> bool:
+    if not marker:
+        return True
+    system = {"linux": "Linux", "darwin": "Darwin", "win32": "Windows"}.get(environment.system, "")
+    names = {
+        "sys_platform": environment.system,
+        "platform_system": system,
+        "os_name": "nt" if environment.system == "win32" else "posix",
+        "platform_machine": environment.machine,
+        "python_version": ".".join(environment.python.split(".")[:2]),
+        "python_full_version": environment.python,
+        "implementation_name": environment.implementation,
+        "platform_python_implementation": "CPython" if environment.implementation == "cpython" else "",
+        "extra": "",
+    }
+    try:
+        return Marker(marker).evaluate(names)
+    except (ValueError, RecursionError, KeyError):
+        return True
 
 
 def _fitting(environment: Environment, python: Path | None) -> list[str]:

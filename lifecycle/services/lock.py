@@ -22,7 +22,7 @@ from lifecycle.formats.limits import MAX_LOCKFILE
 from lifecycle.formats.lockfiles import Pins, pins_of
 from lifecycle.formats.pylock import write_pylock
 from lifecycle.runtimes.installed import interpreter_at, read_installed
-from lifecycle.runtimes.resolve import Offer, ask_index
+from lifecycle.runtimes.resolve import Offer, ask_index, chosen
 from lifecycle.services.arrivals import arrivals
 from lifecycle.services.guard import refuse_while_purged
 from lifecycle.services.lock_make import askable, compose
@@ -125,7 +125,9 @@ def check_lock(name: str, *, rooms: Rooms, file: Path | None = None, dry_run: bo
     pins = pins_of(content, NAME if file is None else file.name)
     environment = _environment(pins.tool)
     placed = {item for kind in _PLACES for item in pins.asks.get(kind, ())}
-    wanted = {key: version for key, version in pins.pins.items() if key not in placed}
+    # A lock for several platforms names packages of others too; nobody misses those here.
+    fits = {key: chosen(pins.choices.get(key, ()), environment) for key in pins.pins if key not in placed}
+    wanted = {key: version for key, version in fits.items() if version is not None}
     offer = _ask(wanted, environment, rooms=rooms)
     notes = [*_placed(pins), *_compared(pins, wanted, offer)]
     result = LockResult(

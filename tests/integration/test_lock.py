@@ -255,6 +255,19 @@ def test_a_foreign_lock_is_checked_without_following_what_it_asks_for(rooms, whe
     assert locks_of(rooms) == []
 
 
+def test_what_a_lock_names_for_other_platforms_is_not_missed_here(rooms, wheels, tmp_path):
+    digest = hashlib.sha256((wheels / "alpha-1.0-py3-none-any.whl").read_bytes()).hexdigest()
+    file = tmp_path / "requirements.txt"
+    file.write_text(
+        f"alpha==0.9 ; python_version < '3.8' --hash=sha256:{'0' * 64}\n"
+        f"alpha==1.0 ; python_version >= '3.8' --hash=sha256:{digest}\n"
+        f"pywin32==306 ; sys_platform == 'win32' --hash=sha256:{'1' * 64}\n",
+        encoding="utf-8",
+    )
+
+    assert check_lock("kol", rooms=rooms, file=file).notes == ()
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"hello, world", b"\0" * 100, b"[[packages]]\n", b"lock-version = \n"]
 )
