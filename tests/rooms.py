@@ -16,19 +16,21 @@ from lifecycle.settings import Settings, load_settings
 from tests.postgres import databases
 
 
+def environment_of(folder: Path) -> dict[str, str]:
+    """The variables that name a registry below a folder, for a program that reads them."""
+    url = databases.url_of(folder)
+    return {
+        **({} if url is None else {"VLM_DATABASE_URL": url}),
+        "VLM_HOME": str(folder / "home"),
+        "VLM_KEYS": str(folder / "keys"),
+        "VLM_RUNTIMES": str(folder / "runtimes"),
+        "VLM_CONFIG": str(folder / "vlm.toml"),
+    }
+
+
 def settings_of(folder: Path) -> Settings:
     """Settings of a registry below a folder; the user's own are not read."""
-    url = databases.url_of(folder)
-    return load_settings(
-        {
-            **({} if url is None else {"VLM_DATABASE_URL": url}),
-            "VLM_HOME": str(folder / "home"),
-            "VLM_KEYS": str(folder / "keys"),
-            "VLM_RUNTIMES": str(folder / "runtimes"),
-            "VLM_CONFIG": str(folder / "vlm.toml"),
-        },
-        cwd=folder,
-    )
+    return load_settings(environment_of(folder), cwd=folder)
 
 
 def where_of(folder: Path) -> Path | str:

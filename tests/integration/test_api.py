@@ -10,7 +10,7 @@ import pytest
 import lifecycle
 from lifecycle.domain.errors import Held, NotFound, Refused
 from tests.files import recordings, speaker, weights
-from tests.rooms import session
+from tests.rooms import environment_of, session
 
 
 @pytest.fixture
@@ -18,8 +18,8 @@ def vlm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[lifecycle.L
     """A registry with one voice of one person, opened as a program opens it."""
     with session(tmp_path):
         pass
-    monkeypatch.setenv("VLM_CONFIG", str(tmp_path / "vlm.toml"))
-    monkeypatch.setenv("VLM_RUNTIMES", str(tmp_path / "runtimes"))
+    for name, value in environment_of(tmp_path).items():
+        monkeypatch.setenv(name, value)
     with lifecycle.open(tmp_path / "home", keys=tmp_path / "keys") as opened:
         consent = tmp_path / "agreed.txt"
         consent.write_text("yes", encoding="utf-8")
@@ -102,8 +102,8 @@ def test_the_ten_lines_of_the_page_run_as_they_stand(
 ) -> None:
     with session(tmp_path):
         pass
-    for name, value in {"HOME": "home", "KEYS": "keys", "RUNTIMES": "runtimes", "CONFIG": "vlm.toml"}.items():
-        monkeypatch.setenv(f"VLM_{name}", str(tmp_path / value))
+    for name, value in environment_of(tmp_path).items():
+        monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
     weights(tmp_path / "lin.safetensors")
     page = (Path(__file__).parents[2] / "docs" / "howto" / "python.md").read_text(encoding="utf-8")
