@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lifecycle.domain.progress import Progress
     from lifecycle.settings import Settings
 
-_WORDS = {"rvc": "RVC", "so-vits-svc": "so-vits-svc", "vlm-voice": "vlm voice"}
+_WORDS = {"rvc": "RVC", "so-vits-svc": "so-vits-svc", "vlm-voice": "vlm-voice"}
 _LISTED = 20
 
 
@@ -70,7 +70,7 @@ class Proposal:
             _named("refused", self.refused) + _named("aside", self.aside) + _named("skipped", self.skipped)
         )
         if self.made:
-            lines.append(f"features made from recordings lie in {_some(self.made)}")
+            lines.append(f"features and cut copies of recordings lie in {_some(self.made)}")
         if self.output is not None:
             lines.append(
                 f"next: say in {self.output} whose voices they are, then: vlm import {self.output} --check"
@@ -143,7 +143,7 @@ def table_of(proposal: Proposal) -> bytes:
 def _kind(group: Group) -> str:
     version = next((str(m.facts["version"]) for m in reversed(group.chosen) if m.facts.get("version")), "")
     word = _WORDS.get(group.chosen[0].kind, "GPT-SoVITS")
-    return f"{word} {version}".strip() if word != "vlm voice" else word
+    return f"{word} {version}".strip() if word != "vlm-voice" else word
 
 
 class _Rows:

@@ -53,7 +53,7 @@ class Tree:
     Attributes:
         files: All but recordings, in the order of their paths.
         folders: Those that hold recordings, by path.
-        made: Folders of features that were made from recordings.
+        made: Folders of features and cut copies that were made from recordings.
         skipped: What was not looked at, with the reason.
     """
 
@@ -141,6 +141,8 @@ class _Walker:
         elif depth >= MAX_DEPTH:
             self._skip(path, f"more than {MAX_DEPTH} folders deep")
         else:
+            if name in RECUT and "logs" in path.parts:
+                self._tree.made.append(path)
             self.into(path, depth + 1)
 
     def _file(self, path: Path, entry: os.DirEntry[str]) -> None:

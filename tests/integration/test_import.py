@@ -92,7 +92,7 @@ class TestFolder:
         assert sorted(by_name(proposal)) == ["lin", "mei"]
         assert ("linked", "a link") in proposal.skipped
         assert ("pipe", "not a regular file") in proposal.skipped
-        assert proposal.made == ("logs/lin/3-bert",)
+        assert proposal.made == ("logs/lin/3-bert", "logs/lin/5-wav32k")
 
     def test_what_a_file_is_called_does_not_make_it_a_voice(self, tmp_path: Path):
         root = trees.webui(tmp_path / "GPT-SoVITS")
