@@ -42,6 +42,9 @@ RISKS: dict[str, str] = {
     "backup-stale": "the last backup is old",
 }
 
+#: What is found of no voice in particular.
+MACHINE = frozenset({"clock", "keys-single-copy", "keys-copy-old", "backup-stale"})
+
 Rule = Callable[[VoiceFacts, Snapshot], Iterator[Risk]]
 
 
