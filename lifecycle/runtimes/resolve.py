@@ -21,6 +21,7 @@ from lifecycle.runtimes.uv import Uv, UvFailed
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,198}[A-Za-z0-9])?")
 _YANKED = re.compile(r"`([^`=]+)==([^`]+)` is yanked")
+_CAUSE = re.compile(r"Because (?:there (?:is|are) no versions? of )?([A-Za-z0-9][A-Za-z0-9._-]*)")
 #: What uv says of a single package that it refuses, and what that means.
 _REASONS = (
     (re.compile(r"no (?:usable )?wheels|no matching wheels|Wheels are required"), Trouble.NO_WHEEL),
@@ -74,7 +75,11 @@ def ask_index(
 
 @dataclass
 class _Inquiry:
-    """One series of questions; a refused group is halved until the packages at fault stand alone."""
+    """One series of questions; packages that are refused leave the group until the rest has an answer.
+
+    Each package is asked for by one exact version and without its dependencies, so none can be refused because of
+    another. Where uv names none of them, the group is halved.
+    """
 
     uv: Uv
     fitting: list[str]
@@ -82,25 +87,29 @@ class _Inquiry:
     offer: Offer
 
     def ask(self, group: Sequence[tuple[str, str]]) -> None:
-        if not group:
+        """Ask about a group; what uv refuses is taken out, and the rest is asked about again."""
+        left = list(group)
+        while left:
+            try:
+                found = self._lock([f"{name}=={version}" for name, version in left])
+            except UvFailed as failure:
+                if failure.unreachable and not self.uv.offline:
+                    raise Unavailable(
+                        f"the package index does not answer: {failure.reason}",
+                        hint="run it again later, or with --offline: then only what is here is looked at",
+                    ) from None
+                refused = _named(failure, left) if len(left) > 1 else left[0]
+                if refused is None:
+                    middle = len(left) // 2
+                    self.ask(left[:middle])
+                    self.ask(left[middle:])
+                    return
+                self.offer.troubles[refused[0]] = self._trouble(failure, refused[1])
+                left.remove(refused)
+                continue
+            for name, version in left:
+                self._note(name, version, found.get(name), exact=False)
             return
-        try:
-            found = self._lock([f"{name}=={version}" for name, version in group])
-        except UvFailed as failure:
-            if failure.unreachable and not self.uv.offline:
-                raise Unavailable(
-                    f"the package index does not answer: {failure.reason}",
-                    hint="run it again later, or with --offline: then only what is here is looked at",
-                ) from None
-            if len(group) == 1:
-                self.offer.troubles[group[0][0]] = self._trouble(failure, group[0][1])
-                return
-            middle = len(group) // 2
-            self.ask(group[:middle])
-            self.ask(group[middle:])
-            return
-        for name, version in group:
-            self._note(name, version, found.get(name), exact=False)
 
     def _lock(self, requirements: Sequence[str]) -> dict[str, dict[str, Any]]:
         warnings: list[str] = []
@@ -145,6 +154,12 @@ class _Inquiry:
                 }[trouble]
                 return trouble, said
         return Trouble.VANISHED, failure.reason[:200]
+
+
+def _named(failure: UvFailed, group: Sequence[tuple[str, str]]) -> tuple[str, str] | None:
+    """Return the package that uv names as the cause; None where it names none of the group."""
+    name = _CAUSE.search(failure.output)
+    return None if name is None else next((one for one in group if one[0] == normal(name[1])), None)
 
 
 def chosen(choices: Sequence[tuple[str, str]], environment: Environment) -> str | None:

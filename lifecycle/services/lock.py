@@ -16,6 +16,7 @@ from lifecycle.domain.digest import Digest
 from lifecycle.domain.errors import NotFound
 from lifecycle.domain.failpoints import hit
 from lifecycle.domain.packages import Environment, Note, Trouble
+from lifecycle.domain.verdicts import Verdict
 from lifecycle.domain.voices import CLASS_OF_ROLE, Artifact, Role
 from lifecycle.formats import inspect, shown
 from lifecycle.formats.limits import MAX_LOCKFILE
@@ -143,7 +144,8 @@ def check_lock(name: str, *, rooms: Rooms, file: Path | None = None, dry_run: bo
         notes=tuple(notes),
         dry_run=dry_run,
     )
-    if artifact is not None and not dry_run:
+    # An index that was not asked does not make it unknown what it said the last time.
+    if artifact is not None and not dry_run and result.verdict is not Verdict.NOT_CHECKED:
         _remember(artifact, result, rooms=rooms)
     return result
 

@@ -13,6 +13,7 @@ from lifecycle.domain.errors import UnreadableFile
 from lifecycle.domain.verdicts import Verdict
 from lifecycle.domain.voices import Artifact, Role
 from lifecycle.formats import Inspection, inspect, shown
+from lifecycle.formats.model import plural
 from lifecycle.services.spec_facts import config_of, needs_of, sheet_of, tokens_of
 from lifecycle.services.spec_page import page_of
 from lifecycle.services.spec_sheet import WEIGHTS, Sheet
@@ -83,7 +84,7 @@ class Spec:
             Verdict.WORKS: f"works: {sure} lines are shown by the weights, and nothing contradicts them",
             Verdict.NOT_CHECKED: "not_checked: the weights say nothing that could be compared",
         }
-        lines = [told.get(self.verdict, f"differs: {len(self.sheet.clashes)} contradictions")]
+        lines = [told.get(self.verdict, f"differs: {plural(len(self.sheet.clashes), 'contradiction')}")]
         lines += [f"  {clash.message}" for clash in self.sheet.clashes]
         lines += [f"missing: {need.part}, {need.purpose}" for need in self.sheet.needs if not need.present]
         return lines
