@@ -572,6 +572,12 @@ def test_another_term_is_a_setting(tmp_path: Path) -> None:
         assert take_back(rooms, who, received=date(2026, 11, 1)).case.due_on == date(2026, 12, 16)
 
 
+def test_a_term_that_is_no_period_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "vlm.toml").write_text('case_term = "soon"\n', encoding="utf-8")
+    with pytest.raises(UsageError, match="case_term"), session(tmp_path, now=NOW):
+        pass
+
+
 # Cases, holds, purges
 
 
