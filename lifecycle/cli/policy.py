@@ -68,7 +68,8 @@ def explain(
     call = Invocation(json=json, quiet=quiet)
     told: service.Explained | service.ExplainedVoice
     if voice is None:
-        told = service.explain(name, rooms=call.rooms())
+        settings = call.settings()
+        told = service.explain(name or settings.default_policy, own=settings.user_config.parent / "policies")
     else:
         told = service.explain_voice(voice, rooms=call.rooms(), policy=name)
     call.end(told.to_json(), told.lines())
@@ -76,9 +77,7 @@ def explain(
 
 @policy_app.command(epilog="Example: vlm policy plan --policy strict -o plan.json")
 def plan(
-    voices: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME...", help="Only these voices.")
-    ] = None,
+    voices: Annotated[list[str] | None, typer.Argument(metavar="NAME...", help="Only these voices.")] = None,
     policy: PolicyOption = None,
     owner: OwnerFilter = None,
     subject: SubjectFilter = None,
@@ -138,7 +137,7 @@ def apply(
     from lifecycle.services.policy_plan import plan_id_of
 
     call = Invocation(json=json, quiet=quiet, yes=yes, dry_run=dry_run)
-    uid = told if told.isalnum() and len(told) <= 32 else plan_id_of(Path(told))
+    uid = told if told.isalnum() and not Path(told).is_file() else plan_id_of(Path(told))
     rooms = call.rooms()
     permission = Permission(over_limit=over_limit, approved_by=approved_by, empty=yes)
     would = run(uid, rooms=rooms, permission=permission, dry_run=True)

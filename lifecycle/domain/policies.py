@@ -235,16 +235,6 @@ class Policy:
             (each for each in kept if each is not None), key=lambda each: each.least_days, default=None
         )
 
-    @property
-    def keep_weights(self) -> Period | None:
-        """How long a retired voice keeps its model before it is due for erasure; None: without an end."""
-        due = [
-            rule.delete_after
-            for rule in self.rules
-            if rule.action is Action.ERASE and rule.time_base is TimeBase.RETIRED
-        ]
-        return min((each for each in due if each is not None), key=lambda each: each.least_days, default=None)
-
     def digest(self) -> str:
         """Return `sha256:` of all that it says; comments and the order of keys do not count."""
         return "sha256:" + hashlib.sha256(canonical_json(_json(self))).hexdigest()

@@ -26,6 +26,7 @@ from lifecycle.domain.policies import (
     Rule,
     TimeBase,
 )
+from lifecycle.domain.subjects import SCOPES
 from lifecycle.domain.voices import DataClass, State
 
 API_VERSION = "vlm/1"
@@ -338,7 +339,7 @@ _ABOUT_KEYS: Mapping[str, _Reader] = {
     "classes": _list(_one_of(DataClass, _CLASSES)),
     "states": _list(_one_of(State, (State.ACTIVE, State.DEPRECATED, State.RETIRED))),
     "owners": _list(_words),
-    "consent_scope": _list(_words),
+    "consent_scope": _list(_shaped(re.compile("|".join(SCOPES)), f"one of {', '.join(SCOPES)}")),
 }
 _RULE_KEYS: Mapping[str, _Reader] = {
     "id": _shaped(_ID, "an id of small letters, digits and dashes"),

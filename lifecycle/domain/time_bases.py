@@ -9,7 +9,7 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from lifecycle.domain.policies import IfMissing, Rule, TimeBase
-from lifecycle.domain.subjects import Consent
+from lifecycle.domain.subjects import Consent, covers
 from lifecycle.domain.voices import Artifact, DataClass, State, Voice
 
 #: Later than every date: retained without a known end.
@@ -84,9 +84,8 @@ def about(rule: Rule, facts: Facts) -> bool:
         return False
     if not wanted.consent_scope:
         return True
-    purposes = set(wanted.consent_scope)
-    words = (c.scope.replace(",", " ").split() for given in facts.consents.values() for c in given)
-    return any(purposes & set(each) for each in words)
+    given = [consent for each in facts.consents.values() for consent in each]
+    return any(covers(consent.scope, word) for consent in given for word in wanted.consent_scope)
 
 
 def base_of(rule: Rule, facts: Facts, kept: Kept) -> Base | None:
@@ -135,9 +134,14 @@ def _consent_base(base: TimeBase, facts: Facts, missing: Base) -> Base | None:
 
 
 def _standing(given: Sequence[Consent]) -> list[Consent]:
-    """Return the consents that no withdrawal ended; those that came before the last one do not speak again."""
+    """Return the consents that count; one from before a withdrawal, or one that was renewed, does not."""
     last = max((c.withdrawn_at for c in given if c.withdrawn_at is not None), default=None)
-    return [c for c in given if c.withdrawn_at is None and (last is None or c.received_at > last)]
+    renewed = {c.renews_uid for c in given}
+    return [
+        c
+        for c in given
+        if c.withdrawn_at is None and c.uid not in renewed and (last is None or c.received_at > last)
+    ]
 
 
 def _withdrawn(given: Sequence[Consent]) -> datetime | None:

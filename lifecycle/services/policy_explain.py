@@ -230,14 +230,17 @@ def _later(decision: Decision, policy: Policy) -> str:
     return f'; rule "{why}" retains it until the end of {last_day(until, policy.timezone)}, and that wins'
 
 
-def explain(name: str | None, *, rooms: Rooms) -> Explained:
-    """Say what a policy means.
+def explain(name: str, *, own: Path | None) -> Explained:
+    """Say what a policy means; no registry is needed.
+
+    Args:
+        own: The user's own policies.
 
     Raises:
         NotFound: There is no such policy.
         UsageError: It is wrong, with file and line.
     """
-    return Explained(load_policy(name or rooms.settings.default_policy, own=policy_home(rooms)))
+    return Explained(load_policy(name, own=own))
 
 
 def explain_voice(voice: str, *, rooms: Rooms, policy: str | None = None) -> ExplainedVoice:

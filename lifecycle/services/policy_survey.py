@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from lifecycle.domain.canonical import Json, canonical_json
 from lifecycle.domain.filters import VoiceFilter
-from lifecycle.domain.policies import Action, Policy
+from lifecycle.domain.policies import Action, Period, Policy
 from lifecycle.domain.retention import (
     Circumstances,
     Decision,
     Status,
     decisions,
+    end_of,
     grace_over,
     last_day,
     notice_over,
@@ -87,9 +88,12 @@ def survey(policy: Policy, wanted: VoiceFilter, *, uow: UnitOfWork, now: datetim
         now: The moment to judge at; the same facts and the same moment give the same digest.
     """
     matched, found = 0, []
+    longest = max(policy.notices, key=lambda each: each.least_days, default=Period())
+    # Nothing that is due later has a notice to give; a few days more, because months differ in length.
+    horizon = end_of(now, Period(longest.years, longest.months, longest.days + 4), policy.timezone)
     for voice in uow.plans.inventory(wanted, now=now):
         matched += 1
-        found += _findings(policy, voice, now)
+        found += _findings(policy, voice, now, horizon)
     found.sort(key=lambda each: (each.voice, each.decision.rule.id))
     acts = [each for each in found if each.status.acts]
     return Survey(
@@ -101,10 +105,10 @@ def survey(policy: Policy, wanted: VoiceFilter, *, uow: UnitOfWork, now: datetim
     )
 
 
-def _findings(policy: Policy, voice: Inventoried, now: datetime) -> list[Finding]:
+def _findings(policy: Policy, voice: Inventoried, now: datetime, horizon: datetime) -> list[Finding]:
     """Return what is due or soon due; where a rule acts, weaker ones on the same voice say nothing."""
     found: list[Finding] = []
-    for decision in strongest(decisions(policy, voice.facts)):
+    for decision in strongest(decisions(policy, voice.facts, horizon=horizon)):
         noticed = voice.noticed.get((decision.rule.id, decision.delete_due), {})
         seen = Circumstances(voice.held, voice.used_at, voice.unfinished, noticed)
         status = status_of(decision, policy, voice.facts, now, seen)

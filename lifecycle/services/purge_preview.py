@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lifecycle.domain.errors import VlmError
-from lifecycle.domain.retention import end_of
+from lifecycle.domain.policies import Action
+from lifecycle.domain.retention import decisions
 from lifecycle.domain.states import Move, moved
+from lifecycle.domain.time_bases import NEVER, facts_of
 from lifecycle.domain.voices import DataClass, Role, State, Voice
 from lifecycle.erasure.graph import Node, NodeState
 from lifecycle.erasure.plan import Evidence, KeySet, Plan, PurgeVerb, Scope, make_plan
@@ -264,7 +266,7 @@ def _scope(voice: Voice, artifacts: Sequence[Artifact], *, uow: UnitOfWork, room
         evidence=[
             Evidence(a.uid, ends.get(a.key_id or "")) for a in artifacts if a.data_class is DataClass.EVIDENCE
         ],
-        model_until=_model_until(voice, rooms),
+        model_until=_model_until(voice, artifacts, uow=uow, rooms=rooms),
     )
 
 
@@ -281,15 +283,18 @@ def evidence_ends(rooms: Rooms) -> dict[str, str | None]:
         }
 
 
-def _model_until(voice: Voice, rooms: Rooms) -> str | None:
-    """Return when the voice's policy ends what it keeps of a retired voice."""
-    retired = voice.retired_at or voice.changed_at if voice.state is State.RETIRED else rooms.clock()
+def _model_until(voice: Voice, artifacts: Sequence[Artifact], *, uow: UnitOfWork, rooms: Rooms) -> str | None:
+    """Return when the voice's policy erases what it keeps of a retired voice."""
+    at = voice.retired_at if voice.state is State.RETIRED else rooms.clock()
+    given = {uid: uow.subjects.consents(uid, voice_uid=voice.uid) for uid in voice.subject_uids}
+    retired = facts_of(replace(voice, state=State.RETIRED, retired_at=at), artifacts, given)
     try:
         policy = load_policy(voice.policy, own=policy_home(rooms))
-        kept = policy.keep_weights
-        return None if kept is None else rfc3339(end_of(retired, kept, policy.timezone))
-    except (VlmError, OverflowError):
+    except VlmError:
         return None
+    ends = [each.delete_due for each in decisions(policy, retired) if each.action is Action.ERASE]
+    end = min(ends, default=NEVER)
+    return None if end >= NEVER else rfc3339(end)
 
 
 def not_covered(verb: PurgeVerb, *, rooms: Rooms) -> tuple[Node, ...]:

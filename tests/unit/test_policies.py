@@ -104,6 +104,7 @@ def test_a_policy_says_what_it_says():
         ("[source]", "[source, label]", "classes: [source]", "one of these words"),
         ("[source]", "[source, source]", "classes: [source]", "stands twice"),
         ("[source]", "[]", "classes: [source]", "a list of 1"),
+        ("[source]", "[source]\n      consent_scope: [sale]", "classes: [source]+1", "one of speak"),
         ("purge_audio", "shred", "action: purge_audio", "one of these words"),
         ("Europe/Berlin", "Berlin", "timezone: Europe/Berlin", "a time zone"),
         ("Europe/Berlin", "../../etc/passwd", "timezone: Europe/Berlin", "a time zone"),
@@ -249,7 +250,12 @@ def test_a_user_s_own_policy_is_read_by_its_name(tmp_path):
 def test_the_default_keeps_what_it_always_kept():
     policy = load_policy("default")
 
-    assert (policy.keep_weights, policy.keep_evidence) == (Period(days=90), Period(years=3))
+    assert policy.keep_evidence == Period(years=3)
+    assert {rule.id: str(rule.delete_after) for rule in policy.rules if rule.action} == {
+        "old-recordings": "P5Y",
+        "withdrawn-consent": "P14D",
+        "retired-model": "P90D",
+    }
 
 
 @pytest.mark.parametrize(

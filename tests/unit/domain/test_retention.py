@@ -65,7 +65,7 @@ def voice(**changes: object) -> Facts:
 
 
 def consent(*, received: datetime = START, until: datetime | None = None, **changes: object) -> Consent:
-    plain = Consent("c" * 32, PERSON, "synthesis", until, received, None)
+    plain = Consent("c" * 32, PERSON, "all", until, received, None)
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
@@ -163,6 +163,8 @@ ENDS = START + timedelta(days=100)
         (TimeBase.CONSENT_ENDED, [consent(until=ENDS)], ENDS),
         (TimeBase.CONSENT_ENDED, [consent(until=START), consent(until=ENDS)], ENDS),
         (TimeBase.CONSENT_ENDED, [consent(until=START), consent(until=None)], None),
+        # A renewal takes the place of what it renews, also where it ends earlier.
+        (TimeBase.CONSENT_ENDED, [consent(), consent(until=ENDS, uid="d" * 32, renews_uid="c" * 32)], ENDS),
         (TimeBase.CONSENT_ENDED, [consent(withdrawn_at=ENDS)], ENDS),
         (TimeBase.CONSENT_WITHDRAWN, [consent(until=ENDS)], None),
         (TimeBase.CONSENT_WITHDRAWN, [consent(withdrawn_at=ENDS)], ENDS),
@@ -192,12 +194,12 @@ def test_one_s_own_voice_needs_no_consent_and_nothing_counts_from_one():
 
 
 def test_a_rule_is_only_about_the_states_owners_and_purposes_that_it_names():
-    facts = voice(consents={PERSON: [consent(scope="synthesis, research")]})
+    facts = voice(consents={PERSON: [consent(scope="speak,publish")]})
 
     assert decisions(policy(rule(states=(State.RETIRED,))), facts) == []
     assert decisions(policy(rule(owners=("audio",))), facts) == []
-    assert decisions(policy(rule(consent_scope=("sale",))), facts) == []
-    assert len(decisions(policy(rule(owners=("video",), consent_scope=("research",))), facts)) == 1
+    assert decisions(policy(rule(consent_scope=("train",))), facts) == []
+    assert len(decisions(policy(rule(owners=("video",), consent_scope=("publish",))), facts)) == 1
     assert decisions(policy(rule(classes=(DataClass.MODEL,), action=Action.RETIRE)), facts) == []
 
 
