@@ -41,10 +41,11 @@ _PATIENCE_S = 60.0
 
 @dataclass(slots=True)
 class _Frozen:
-    """One moment: two open transactions that fit each other."""
+    """One moment: two open transactions that fit each other; that on the keys ends as soon as they are copied."""
 
     uow: UnitOfWork
     keys: sqlite3.Connection
+    end_keys: ExitStack
     epoch: int
     trail: tuple[int, str]
     ledger_size: int
@@ -117,6 +118,7 @@ def _rehearse(target: Path, keys_to: Path | None, *, rooms: Rooms) -> Created:
         missing=(),
         older=0,
         before_purge=0,
+        same_disk=False,
         dry_run=True,
     )
 
@@ -179,6 +181,7 @@ def _create(folder: BackupFolder, keys_copy: Path | None, *, rooms: Rooms) -> Cr
         missing=tuple(str(e.digest) for e in copied.entries if e.state == m.MISSING),
         older=older[0],
         before_purge=older[1],
+        same_disk=folder.root.stat().st_dev == rooms.settings.home.stat().st_dev,
         dry_run=False,
     )
 
@@ -210,7 +213,8 @@ def _try_freeze(stack: ExitStack, keys_copy: Path | None, *, rooms: Rooms) -> _F
             if keys_copy is not None:
                 stage_keys(rooms.settings.keys / rooms.installation, keys_copy)
             ledger_size, _ = rooms.vault.ledger.head()
-            keys = stack.enter_context(rooms.vault.keys.database.read())
+            end_keys = stack.enter_context(ExitStack())
+            keys = end_keys.enter_context(rooms.vault.keys.database.read())
             epoch, pending = current_epoch(keys).number, rotation(keys)
             uow = stack.enter_context(rooms.registry.read())
             trail, purges = uow.trail.head(), uow.purges.all_open()
@@ -218,7 +222,7 @@ def _try_freeze(stack: ExitStack, keys_copy: Path | None, *, rooms: Rooms) -> _F
         return None
     if pending is not None or purges:
         return None
-    return _Frozen(uow, keys, epoch, trail, ledger_size)
+    return _Frozen(uow, keys, end_keys, epoch, trail, ledger_size)
 
 
 def _look(folder: BackupFolder, frozen: _Frozen) -> tuple[_Copied, list[tuple[Digest, int]]]:
@@ -245,6 +249,7 @@ def _copy_databases(stage: Path, frozen: _Frozen, *, rooms: Rooms) -> None:
         done = max(share, done)
 
     copy_sqlite(frozen.keys, stage / "keys.db", seen=lambda _pages, _total: None)
+    frozen.end_keys.close()  # a purge waits for readers of the keys, and the registry may take a while
     frozen.uow.backups.copy_into(stage / "registry.db", seen=seen)
     step.done()
 

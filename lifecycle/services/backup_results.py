@@ -21,6 +21,7 @@ class Created:
         gone: Files that a purge destroyed while the copy was made; left out.
         missing: Files that the registry names and does not have whole; left out.
         older: Earlier snapshots in the folder; `before_purge` of them were made before the last purge.
+        same_disk: Whether the backup lies on the file system of the registry.
     """
 
     backup: Path
@@ -35,6 +36,7 @@ class Created:
     missing: tuple[str, ...]
     older: int
     before_purge: int
+    same_disk: bool
     dry_run: bool
 
     @property
@@ -57,6 +59,7 @@ class Created:
             "missing": list(self.missing),
             "older_snapshots": self.older,
             "before_last_purge": self.before_purge,
+            "same_disk": self.same_disk,
             "dry_run": self.dry_run,
         }
         if self.missing:
@@ -82,6 +85,8 @@ class Created:
             told.append(
                 f"  keys copied to {self.keys_to}; keep the two apart: who has both can read everything"
             )
+        if self.same_disk:
+            told.append("  it lies on the same disk as the registry, so one broken disk takes both")
         if self.before_purge:
             told.append(
                 f"  {self.before_purge} earlier snapshot(s) are older than the last purge: they hold what was "
@@ -343,4 +348,7 @@ class Restored:
             told.append(
                 "  the trail went on since it was made: say that what came after is given up, and it goes on"
             )
+        if self.next.startswith("VLM_DATABASE_URL="):
+            carry = 'afterwards into an empty database: VLM_DATABASE_URL=sqlite vlm registry move "$URL"'
+            told.append(f"  it is a file in VLM_HOME now; {carry}")
         return [*told, f"next: {self.next}"]
