@@ -37,6 +37,7 @@ class News:
     Attributes:
         audit: The random id of the audit, as its files carry it.
         findings: Findings of which nobody was told, worst first, none accepted.
+        counts: How many there are of each severity and risk, those beyond `findings` included.
         ids: Name of a voice -> its random id.
         cases: Requests of people that come due.
         applied: Lines about a policy that a timer applied, or could not.
@@ -47,6 +48,7 @@ class News:
     at: datetime
     voices: int
     findings: Sequence[Finding]
+    counts: Mapping[tuple[Severity, str], int]
     ids: Mapping[str, str]
     notices: Sequence[DueNotice]
     cases: Sequence[CaseRow]
@@ -65,8 +67,8 @@ class News:
         return any(finding.risk.risk == "clock" for finding in self.findings)
 
     def count(self, severity: Severity) -> int:
-        """Return how many of the findings have a severity."""
-        return sum(finding.risk.severity is severity for finding in self.findings)
+        """Return how many findings of a severity nobody was told of."""
+        return sum(number for (word, _), number in self.counts.items() if word is severity)
 
     def title(self) -> str:
         """Return one line for a message's subject."""
@@ -104,9 +106,9 @@ class News:
             by_cause.setdefault((finding.risk.severity, finding.risk.risk), []).append(finding)
         for (severity, risk), found in by_cause.items():
             shown = [self._who(finding) for finding in found[:MAX_IDS]]
-            more = len(found) - len(shown)
-            rest = f" and {more} more" if more else ""
-            yield f"{severity}  {risk}  {len(found)}: {', '.join(shown)}{rest}"
+            number = self.counts[severity, risk]
+            rest = f" and {number - len(shown)} more" if number > len(shown) else ""
+            yield f"{severity}  {risk}  {number}: {', '.join(shown)}{rest}"
 
     def _who(self, finding: Finding) -> str:
         name = finding.risk.voice
@@ -126,7 +128,7 @@ class News:
             "counts": {severity.value: self.count(severity) for severity in Severity},
             "clock_plausible": not self.clock,
             "risks": [self._finding(finding) for finding in self.findings[:MAX_FINDINGS]],
-            "left_out": max(0, len(self.findings) - MAX_FINDINGS),
+            "left_out": sum(self.counts.values()) - len(self.findings[:MAX_FINDINGS]),
             "applied": list(self.applied),
             "notices": [
                 {
@@ -176,12 +178,23 @@ def gather(
             at=report.at,
             voices=report.voices,
             findings=untold,
+            counts=_counts(untold, report),
             ids=uow.alerts.ids(f.risk.voice for f in untold[: MAX_FINDINGS * 2] if f.risk.voice),
             notices=uow.alerts.untold_notices(),
             cases=[row for row in due if reminds(row.case.due_on, today, told_on=facts.get(_CASES_TOLD))],
             applied=_applied(applied, facts.get(_REFUSAL_TOLD)),
             names=names,
         )
+
+
+def _counts(untold: Sequence[Finding], report: AuditReport) -> dict[tuple[Severity, str], int]:
+    """Count exactly: what is new was never told, though very many of it are not listed one by one."""
+    counts: dict[tuple[Severity, str], int] = {}
+    for finding in untold:
+        key = (finding.risk.severity, finding.risk.risk)
+        counts[key] = counts.get(key, 0) + 1
+    new = {(tally.severity, tally.risk): tally.new for tally in report.tallies}
+    return {key: max(number, new.get(key, 0)) for key, number in counts.items()}
 
 
 def reminds(due_on: date, today: date, *, told_on: str | None) -> bool:

@@ -35,21 +35,21 @@ def with_stand_ins(vlm: Vlm, folder: Path) -> Vlm:
     return vlm.with_env(PATH=f"{folder}:{os.environ['PATH']}", XDG_CONFIG_HOME=str(folder.parent / "config"))
 
 
-@pytest.mark.parametrize("kind", ["systemd", "cron", "launchd", "kubernetes", "github"])
-def test_what_is_printed_names_this_registry_and_no_secret(vlm, kind, tmp_path):
+def test_what_is_printed_names_this_registry_and_no_secret(vlm):
     secret = vlm.with_env(VLM_NOTIFY="json://user:s3cr3t@host/x")
+    for kind in ("systemd", "cron", "launchd", "kubernetes", "github"):
+        told = check("schedule-show", secret.run("schedule", "show", "--as", kind, "--at", "4:30", "--json"))
+        printed = secret.ok("schedule", "show", "--as", kind)
 
-    told = check("schedule-show", secret.run("schedule", "show", "--as", kind, "--at", "4:30", "--json"))
-    printed = secret.ok("schedule", "show", "--as", kind)
-
-    whole = "\n".join(file["text"] for file in told["files"])
-    assert told["at"] == "04:30"
-    assert str(vlm.home) in whole
-    assert str(vlm.keys) in whole
-    assert "--scheduled" in whole
-    assert "s3cr3t" not in whole + printed.out + printed.err
-    if kind not in {"kubernetes", "github"}:
-        assert "VLM_NOTIFY is set in this shell only" in printed.err
+        whole = "\n".join(file["text"] for file in told["files"])
+        assert told["at"] == "04:30"
+        assert str(vlm.home) in whole
+        assert str(vlm.keys) in whole
+        assert "--scheduled" in whole
+        assert "s3cr3t" not in whole + printed.out + printed.err
+        assert ("VLM_NOTIFY is set in this shell only" in printed.err) == (
+            kind not in {"kubernetes", "github"}
+        )
 
 
 def test_it_is_written_into_a_folder(vlm, tmp_path):
@@ -61,21 +61,27 @@ def test_it_is_written_into_a_folder(vlm, tmp_path):
     ]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "word"),
-    [
-        (["show", "--as", "jenkins"], 2, "jenkins"),
-        (["show", "--as", "cron", "--at", "25:00"], 2, "25:00"),
-        (["show", "--as", "systemd", "--user", "x y"], 2, "x y"),
-        (["install", "--as", "kubernetes"], 4, "vlm schedule show --as kubernetes"),
-        (["remove", "--as", "github"], 4, "vlm schedule show --as github"),
-    ],
-)
-def test_what_cannot_be_is_refused(vlm, arguments, code, word):
-    answer = vlm.run("schedule", *arguments)
+def test_what_cannot_be_is_refused(vlm):
+    cases = {
+        ("show", "--as", "jenkins"): (2, "jenkins"),
+        ("show", "--as", "cron", "--at", "25:00"): (2, "25:00"),
+        ("show", "--as", "systemd", "--user", "x y"): (2, "x y"),
+        ("install", "--as", "kubernetes"): (4, "vlm schedule show --as kubernetes"),
+        ("remove", "--as", "github"): (4, "vlm schedule show --as github"),
+    }
+    for arguments, (code, word) in cases.items():
+        answer = vlm.run("schedule", *arguments)
 
-    assert answer.code == code
-    assert word in answer.err
+        assert answer.code == code, arguments
+        assert word in answer.err, arguments
+
+
+def test_a_policy_and_a_command_are_handed_on(vlm):
+    handed = ["--apply", "strict", "--notify-command", "tell --to 'a b'"]
+
+    shown = vlm.ok("schedule", "show", "--as", "cron", *handed)
+
+    assert "--apply strict --notify-command 'tell --to '\"'\"'a b'\"'\"''" in shown.out
 
 
 def test_there_must_be_a_registry(bare_vlm):
