@@ -91,8 +91,9 @@ def _lock_lost(artifacts: Sequence[Artifact]) -> list[str]:
 
 
 def _lock(artifacts: Sequence[Artifact]) -> str:
-    locks = [artifact.facts for artifact in artifacts if artifact.role is Role.LOCKFILE]
-    if not locks:
+    """What the newest lock fixes; those before it are history."""
+    newest = next((a.facts for a in reversed(artifacts) if a.role is Role.LOCKFILE), None)
+    if newest is None:
         return "none"
-    pins = [(facts.get("pinned"), facts.get("packages")) for facts in locks]
-    return "full" if any(pinned is not None and pinned == all_of for pinned, all_of in pins) else "partial"
+    pinned = newest.get("pinned")
+    return "full" if pinned is not None and pinned == newest.get("packages") else "partial"

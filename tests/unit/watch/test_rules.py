@@ -23,6 +23,7 @@ COMMANDS = frozenset(
         "vlm retire",
         "vlm show",
         "vlm verify",
+        "vlm lock",
         "vlm register",
         "vlm doctor",
         "vlm golden record",
@@ -137,6 +138,14 @@ def test_what_would_be_better_is_a_notice(voice, risk):
     (one,) = found(voice).values()
 
     assert (one.risk, one.severity) == (risk, Severity.NOTICE)
+
+
+def test_a_lock_that_no_longer_resolves_names_what_is_lost_and_how_to_look():
+    (one,) = found(replace(SOUND, lock_lost=["torch 2.6.0+cu124", "mine 0.1"])).values()
+
+    assert (one.risk, one.severity) == ("lock-unresolvable", Severity.WARNING)
+    assert one.message == "its lock no longer resolves from wheels: torch 2.6.0+cu124 and 1 more"
+    assert one.next == f"vlm lock {SOUND.name} --check"
 
 
 def test_a_voice_of_one_s_own_needs_no_consent():
