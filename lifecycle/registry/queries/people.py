@@ -96,7 +96,7 @@ class PeopleQueries:
         )
         for row in self._connection.execute(voices):
             found[row.subject_id].voices.append((row.name or "", row.state, row.uid))
-        consents = (
+        consents: Any = (
             select(t.consents, t.subjects.c.uid.label("subject_uid"), t.voices.c.uid.label("voice_uid"))
             .join(t.subjects, t.subjects.c.id == t.consents.c.subject_id)
             .outerjoin(t.voices, t.voices.c.id == t.consents.c.voice_id)
@@ -140,17 +140,18 @@ def _holds_on_voices(ids: list[int]) -> Any:
 def _conditions(wanted: PeopleFilter, now: datetime) -> list[Any]:
     person = t.subjects.c.id
     conditions: list[Any] = []
-    theirs = select(t.voice_subjects.c.voice_id).where(t.voice_subjects.c.subject_id == person)
+    # What is asked for is rare, so it is looked up first, and the people after it.
+    of_voice = t.voice_subjects.c
     if wanted.voice is not None:
-        named = theirs.join(t.voices, t.voices.c.id == t.voice_subjects.c.voice_id)
-        conditions.append(exists(named.where(t.voices.c.name == wanted.voice)))
+        named = select(of_voice.subject_id).join(t.voices, t.voices.c.id == of_voice.voice_id)
+        conditions.append(person.in_(named.where(t.voices.c.name == wanted.voice)))
     if wanted.open_case:
-        mine = select(t.cases.c.id).where(t.cases.c.subject_id == person, t.cases.c.closed_at.is_(None))
-        conditions.append(exists(mine))
+        conditions.append(person.in_(select(t.cases.c.subject_id).where(t.cases.c.closed_at.is_(None))))
     if wanted.held:
-        active = select(t.holds.c.id).where(t.holds.c.released_at.is_(None))
-        on_voice = active.where(t.holds.c.voice_id.in_(theirs))
-        conditions.append(or_(exists(active.where(t.holds.c.subject_id == person)), exists(on_voice)))
+        active = t.holds.c.released_at.is_(None)
+        theirs = select(t.holds.c.subject_id).where(active, t.holds.c.subject_id.is_not(None))
+        on_voices = select(of_voice.subject_id).join(t.holds, t.holds.c.voice_id == of_voice.voice_id)
+        conditions.append(or_(person.in_(theirs), person.in_(on_voices.where(active))))
     holds = select(t.consents.c.id).where(t.consents.c.subject_id == person, _holding(now))
     if wanted.without_consent:
         conditions.append(~exists(holds))
