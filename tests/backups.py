@@ -75,7 +75,7 @@ class House:
             consent_until=date(2099, 12, 31),
         )
         with session(self.folder) as rooms:
-            register(asked, rooms=rooms, goldens=False)
+            register(asked, rooms=rooms)
 
     def purge(self, name: str) -> None:
         """Destroy a voice's recordings."""
