@@ -25,6 +25,7 @@ from lifecycle.registry.queries.people import PeopleQueries
 from lifecycle.registry.queries.plans import PlanQueries
 from lifecycle.registry.queries.purges import PurgeQueries
 from lifecycle.registry.queries.risks import RiskQueries
+from lifecycle.registry.queries.shelf import ShelfQueries
 from lifecycle.registry.queries.subjects import SubjectQueries
 from lifecycle.registry.queries.uses import UseQueries
 from lifecycle.registry.queries.verdicts import VerdictQueries
@@ -137,6 +138,11 @@ class UnitOfWork:
     def notice_counts(self) -> NoticeCounts:
         """Notices of very many voices."""
         return NoticeCounts(self._connection)
+
+    @cached_property
+    def shelf(self) -> ShelfQueries:
+        """Lists of voices, in pages."""
+        return ShelfQueries(self._connection)
 
     @cached_property
     def uses(self) -> UseQueries:

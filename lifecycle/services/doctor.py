@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from lifecycle.domain.digest import Digest
 from lifecycle.domain.errors import Busy, IntegrityError, VlmError
+from lifecycle.domain.filters import ALL
 from lifecycle.services.arrivals import arrivals
 from lifecycle.services.backup_advice import advice
 from lifecycle.services.jobs import clear_dead, elsewhere, strays
@@ -228,12 +229,14 @@ def _orphans(rooms: Rooms, repair: bool) -> Iterator[Finding]:
 
 def _missing(rooms: Rooms, _repair: bool) -> Iterator[Finding]:
     with rooms.registry.read() as uow:
-        for voice in uow.voices.all():
-            gone = [a for a in uow.voices.artifacts(voice.uid) if not rooms.vault.blobs.exists(a.digest)]
-            if gone and uow.purges.open_of(voice.uid) is None:
-                roles = ", ".join(sorted({a.role.value for a in gone}))
-                message = f'{len(gone)} file(s) of "{voice.name}" are missing from the store ({roles})'
-                yield Finding("missing-blob", message, next=f"vlm show {voice.name}")
+        files = (digest for digest, _ in uow.audits.digests(ALL))
+        gone = [digest for digest in files if not rooms.vault.blobs.exists(Digest.parse(digest))]
+        busy = {purge.voice_uid for purge in uow.purges.all_open()}
+        for uid, (name, roles) in uow.audits.roles_of(gone).items():
+            if uid not in busy:
+                what = ", ".join(sorted(set(roles)))
+                message = f'{len(roles)} file(s) of "{name}" are missing from the store ({what})'
+                yield Finding("missing-blob", message, next=f"vlm show {name}")
         for digest, pseudonym in uow.subjects.all_papers():
             if not rooms.vault.blobs.exists(Digest.parse(digest)):
                 message = f"a paper that proves a consent of {pseudonym} is missing from the store"

@@ -1,4 +1,4 @@
-"""`vlm list`, `vlm show`: what there is; nothing personal but what the caller could open anyway."""
+"""`vlm show`: everything about one voice; nothing personal but what the caller could open anyway."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from lifecycle.domain.voices import DataClass, Role, State, Voice
-from lifecycle.render.output import columns, duration, megabytes
+from lifecycle.render.output import ago, columns, duration, megabytes
+from lifecycle.services.shelf_list import ListedVoice, Shelf, list_voices
+from lifecycle.services.use import Claims
+
+__all__ = ["ListedVoice", "Shelf", "ShownVoice", "list_voices", "show_voice"]
 
 if TYPE_CHECKING:
     from lifecycle.bootstrap import Rooms
@@ -16,96 +20,6 @@ if TYPE_CHECKING:
     from lifecycle.registry.unit_of_work import UnitOfWork
 
 _SHORT = 12
-
-
-@dataclass(frozen=True, slots=True)
-class ListedVoice:
-    """One line of the list; `name` is None for a tombstone."""
-
-    name: str | None
-    state: str
-    version: int
-    mute: bool
-    held: bool
-    owner: str | None
-    subjects: tuple[str, ...]
-    recordings: int
-    size_bytes: int
-    policy: str
-    registered_at: datetime
-
-    def to_json(self) -> dict[str, object]:
-        """Return the line for programs."""
-        return {
-            "name": self.name,
-            "state": self.state,
-            "version": self.version,
-            "mute": self.mute,
-            "held": self.held,
-            "owner": self.owner,
-            "subjects": list(self.subjects),
-            "recordings": self.recordings,
-            "size": self.size_bytes,
-            "policy": self.policy,
-            "registered_at": _time(self.registered_at),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Shelf:
-    """All voices."""
-
-    voices: tuple[ListedVoice, ...]
-
-    def to_json(self) -> Mapping[str, object]:
-        """Return the list for programs."""
-        return {"voices": [voice.to_json() for voice in self.voices]}
-
-    def lines(self) -> list[str]:
-        """Return the list for people."""
-        if not self.voices:
-            return ["no voices yet", "next: vlm register NAME --weights FILE"]
-        rows = [["name", "state", "version", "owner", "recordings", "size", ""]]
-        for voice in self.voices:
-            marks = [word for word, is_so in (("mute", voice.mute), ("held", voice.held)) if is_so]
-            rows.append(
-                [
-                    voice.name or "(erased)",
-                    voice.state,
-                    str(voice.version or "-"),
-                    voice.owner or "-",
-                    str(voice.recordings or "-"),
-                    megabytes(voice.size_bytes),
-                    ", ".join(marks),
-                ]
-            )
-        return columns(rows)
-
-
-def list_voices(*, rooms: Rooms, everything: bool = False) -> Shelf:
-    """Return the voices by name; `everything` adds the tombstones of erased ones."""
-    states = None if everything else (State.ACTIVE, State.DEPRECATED, State.RETIRED)
-    with rooms.registry.read() as uow:
-        held = uow.voices.holdings()
-        voices = uow.voices.all(states=states)
-        return Shelf(tuple(_listed(voice, held.get(voice.uid, []), uow) for voice in voices))
-
-
-def _listed(voice: Voice, holdings: Sequence[tuple[Role, str, int]], uow: UnitOfWork) -> ListedVoice:
-    versions = [version.number for version in uow.voices.versions(voice.uid) if version.withdrawn_at is None]
-    return ListedVoice(
-        name=voice.name or None,
-        state=voice.state.value,
-        version=max(versions, default=0),
-        mute=voice.mute,
-        held=bool(uow.subjects.holds_over(voice.uid)),
-        owner=voice.owner,
-        subjects=_pseudonyms(voice, uow),
-        recordings=sum(1 for role, _, _ in holdings if role is Role.AUDIO),
-        size_bytes=sum({digest: size for _, digest, size in holdings}.values()),
-        policy=voice.policy,
-        registered_at=voice.created_at,
-    )
 
 
 def _pseudonyms(voice: Voice, uow: UnitOfWork) -> tuple[str, ...]:
@@ -127,6 +41,7 @@ class ShownVoice:
     seconds: float
     verdicts: tuple[Mapping[str, object], ...]
     missing: tuple[str, ...]
+    uses: Claims
 
     def to_json(self) -> Mapping[str, object]:
         """Return the voice for programs."""
@@ -151,12 +66,18 @@ class ShownVoice:
             "artifacts": [dict(artifact) for artifact in self.artifacts],
             "verdicts": [dict(verdict) for verdict in self.verdicts],
             "missing": list(self.missing),
+            "rights": voice.rights,
+            "last_used_at": _maybe(voice.last_used_at),
+            "retired_at": _maybe(voice.retired_at),
+            "contract_ends_at": _maybe(voice.contract_ends_at),
+            **self.uses.to_json(),
         }
 
     def lines(self, *, verbose: bool = False) -> list[str]:
         """Return the voice for people."""
         voice = self.voice
-        marks = [word for word, so in (("mute", voice.mute), ("held", bool(self.holds))) if so]
+        told = (("mute", voice.mute), ("held", bool(self.holds)), ("in use", bool(self.uses.places())))
+        marks = [word for word, so in told if so]
         current = self.versions[-1]["number"] if self.versions else 0
         lines = [", ".join([f"{voice.name} is {voice.state}, version {current}", *marks]), ""]
         owner = f"{voice.owner or '-'}{f' ({voice.contact})' if voice.contact else ''}"
@@ -165,6 +86,12 @@ class ShownVoice:
         rows += [["consent", _consent_line(consent)] for consent in self.consents]
         rows += [["policy", voice.policy], ["registered", _time(voice.created_at)[:16].replace("T", " ")]]
         rows += [["upstream", voice.upstream]] if voice.upstream else []
+        rows += [["rights", voice.rights]] if voice.rights else []
+        ends = _maybe(voice.contract_ends_at)
+        rows += [["contract", f"until {ends[:10]}"]] if ends else []
+        last = voice.last_used_at
+        rows += [["last used", ago(self.uses.now - last)]] if last else []
+        rows += [["in use at", line] for line in self.uses.places()]
         rows += [["recordings", duration(self.seconds)]] if self.seconds else []
         lines += columns(rows)
         lines += ["", *columns([self._file(artifact, verbose=verbose) for artifact in self.artifacts])]
@@ -231,6 +158,7 @@ def show_voice(name: str, *, rooms: Rooms) -> ShownVoice:
             seconds=sum(_seconds(a) for a in artifacts if a.role is Role.AUDIO),
             verdicts=_verdicts(versions[-1].uid if versions else "", uow),
             missing=tuple(_missing(artifacts, versions[-1].uid if versions else "")),
+            uses=Claims([(name, claim) for claim in uow.uses.of_voice(voice.uid)], now, name),
         )
 
 
@@ -290,6 +218,10 @@ def _verdict_line(row: Mapping[str, object]) -> list[str]:
         f"{row['code']}: {row['verdict']}",
         str(row["reason"]),
     ]
+
+
+def _maybe(moment: datetime | None) -> str | None:
+    return None if moment is None else _time(moment)
 
 
 def _time(moment: datetime) -> str:

@@ -85,6 +85,14 @@ class Claims:
             ]
         }
 
+    def places(self) -> list[str]:
+        """Return where the voices are in use now, and until when, for people."""
+        return [
+            f"{printable(claim.place)}, {until_words(claim.until)}"
+            for _, claim in self.claims
+            if claim.counts_at(self.now)
+        ]
+
     def lines(self) -> list[str]:
         """Return the claims for people."""
         if not self.claims:

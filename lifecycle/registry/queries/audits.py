@@ -86,7 +86,7 @@ class AuditQueries:
         Args:
             conditions: More of them, of `candidates.py`.
         """
-        key, source = _key(by)
+        key, source = grouping(by)
         query = select(key, func.count()).select_from(source).where(meant(wanted), *conditions).group_by(key)
         found: dict[str | None, int] = {}
         for value, number in self._connection.execute(query):
@@ -147,6 +147,20 @@ class AuditQueries:
                 t.artifacts.c.voice_id.in_(part), t.artifacts.c.present.is_(True)
             )
             found |= set(self._connection.execute(query).scalars())
+        return found
+
+    def roles_of(self, digests: Iterable[str]) -> dict[str, tuple[str, list[str]]]:
+        """Return, for every voice that holds one of these files, its name and what they are to it."""
+        found: dict[str, tuple[str, list[str]]] = {}
+        for part in slices(digests):
+            query = (
+                select(t.voices.c.uid, t.voices.c.name, t.artifacts.c.role)
+                .join(t.voices, t.voices.c.id == t.artifacts.c.voice_id)
+                .where(t.artifacts.c.present.is_(True), t.artifacts.c.digest.in_(part))
+                .order_by(t.voices.c.id, t.artifacts.c.id)
+            )
+            for uid, name, role in self._connection.execute(query):
+                found.setdefault(uid, (name or "", []))[1].append(str(role))
         return found
 
     def look(self, ids: Collection[int]) -> Iterator[Looked]:
@@ -278,7 +292,7 @@ def _files(wanted: VoiceFilter) -> Any:
     return query if wanted.all else query.join(t.voices, t.voices.c.id == a.voice_id).where(meant(wanted))
 
 
-def _key(by: str) -> tuple[Any, Any]:
+def grouping(by: str) -> tuple[Any, Any]:
     """Return the column that voices are grouped by, and what it is selected from."""
     columns = {"owner": t.voices.c.owner, "upstream": t.voices.c.upstream, "policy": t.voices.c.policy}
     if by in columns:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -12,8 +11,6 @@ from lifecycle.domain.errors import IntegrityError
 from lifecycle.domain.uses import Claim
 from lifecycle.registry import tables as t
 from lifecycle.registry.times import from_text, maybe_text, maybe_time, to_text
-
-_SLICE = 500
 
 
 class UseQueries:
@@ -29,20 +26,6 @@ class UseQueries:
     def counting(self, voice_uid: str, *, now: datetime) -> list[Claim]:
         """Return the claims that protect a voice at `now`, oldest first."""
         return [claim for claim in self.of_voice(voice_uid) if claim.counts_at(now)]
-
-    def of_voices(self, voice_uids: Collection[str], *, now: datetime) -> dict[str, int]:
-        """Return how many claims protect each of these voices at `now`; voices without one are left out."""
-        found: dict[str, int] = {}
-        ordered = sorted(voice_uids)
-        for start in range(0, len(ordered), _SLICE):
-            query = (
-                select(t.voices.c.uid)
-                .join(t.uses, t.uses.c.voice_id == t.voices.c.id)
-                .where(t.voices.c.uid.in_(ordered[start : start + _SLICE]), counts(now))
-            )
-            for uid in self._connection.execute(query).scalars():
-                found[uid] = found.get(uid, 0) + 1
-        return found
 
     def all(self, *, after: str | None = None, limit: int | None = None) -> list[tuple[str, Claim]]:
         """Return every claim that nobody removed, with its voice's name, by name; in pages by `after`."""

@@ -68,9 +68,10 @@ class VerdictQueries:
         newest = select(func.max(t.verdicts.c.id)).group_by(
             t.verdicts.c.version_id, t.verdicts.c.torch, t.verdicts.c.build, t.verdicts.c.device
         )
-        query = _select().where(t.verdicts.c.id.in_(newest)).order_by(t.verdicts.c.id)
         if version_uid is not None:
-            query = query.where(t.versions.c.uid == version_uid)
+            of = select(t.versions.c.id).where(t.versions.c.uid == version_uid)
+            newest = newest.where(t.verdicts.c.version_id.in_(of))
+        query = _select().where(t.verdicts.c.id.in_(newest)).order_by(t.verdicts.c.id)
         return [verdict_of(found) for found in self._connection.execute(query)]
 
 

@@ -16,6 +16,9 @@ from lifecycle.domain.voices import Artifact, DataClass, Role, State, Version, V
 from lifecycle.registry import tables as t
 from lifecycle.registry.times import from_text, maybe_text, maybe_time, to_text
 
+# Among so many names the nearest to a mistyped one is looked for.
+_NEAR = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class RecordingSet:
@@ -54,11 +57,21 @@ class VoiceQueries:
         voice = self.find(name)
         if voice is not None:
             return voice
-        names = self._connection.execute(select(t.voices.c.name).where(t.voices.c.name.is_not(None)))
-        near = difflib.get_close_matches(name, list(names.scalars()), n=1)
+        near = difflib.get_close_matches(name, self._names_near(name), n=1)
         shown = "".join(c if c.isprintable() else "?" for c in name[:64])
         hint = f"did you mean: vlm show {near[0]}" if near else "see what there is: vlm list"
         raise NotFound(f'there is no voice "{shown}"', hint=hint)
+
+    def _names_near(self, name: str) -> list[str]:
+        """Return names among which the nearest is looked for: all of a small registry, else neighbours by order."""
+        column = t.voices.c.name
+        query = select(column).where(column.is_not(None))
+        names = list(self._connection.execute(query.order_by(column).limit(_NEAR + 1)).scalars())
+        if len(names) <= _NEAR:
+            return names
+        before = query.where(column <= name).order_by(column.desc()).limit(_NEAR // 2)
+        after = query.where(column > name).order_by(column).limit(_NEAR // 2)
+        return [*self._connection.execute(before).scalars(), *self._connection.execute(after).scalars()]
 
     def by_uid(self, uid: str) -> Voice | None:
         """Return a voice by its random id, erased ones too."""
@@ -166,28 +179,6 @@ class VoiceQueries:
         """Return every present artifact, of any voice, whose bytes on disk have this digest."""
         query = _artifacts().where(t.artifacts.c.digest == str(digest), t.artifacts.c.present.is_(True))
         return [_artifact(row) for row in self._connection.execute(query)]
-
-    def holdings(self) -> dict[str, list[tuple[Role, str, int]]]:
-        """Return role, digest and size of every present artifact, by voice, without their facts."""
-        query = (
-            select(t.voices.c.uid, t.artifacts.c.role, t.artifacts.c.digest, t.artifacts.c.size_bytes)
-            .join(t.voices, t.voices.c.id == t.artifacts.c.voice_id)
-            .where(t.artifacts.c.present.is_(True))
-        )
-        found: dict[str, list[tuple[Role, str, int]]] = {}
-        for uid, role, digest, size in self._connection.execute(query):
-            found.setdefault(uid, []).append((Role(role), digest, size))
-        return found
-
-    def held_prints(self, prints: Collection[str]) -> list[str]:
-        """Return which of these fingerprints belong to a present artifact of any voice."""
-        ordered, found = sorted(prints), []
-        for start in range(0, len(ordered), 500):
-            query = select(t.artifacts.c.fingerprint).where(
-                t.artifacts.c.fingerprint.in_(ordered[start : start + 500]), t.artifacts.c.present.is_(True)
-            )
-            found += list(self._connection.execute(query.order_by(t.artifacts.c.id)).scalars())
-        return found
 
     def blob_digests(self) -> set[str]:
         """Return the digest of every blob that a present artifact, or a document of a person, refers to."""
