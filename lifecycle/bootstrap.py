@@ -93,7 +93,14 @@ def open_rooms(
     from lifecycle.vault.home import open_vault
 
     installation = installation_of(settings.home)
-    vault = open_vault(settings.home, settings.keys, installation, random_bytes=random_bytes, clock=clock)
+    vault = open_vault(
+        settings.home,
+        settings.keys,
+        installation,
+        random_bytes=random_bytes,
+        clock=clock,
+        shared=settings.database_url is not None,
+    )
     registry = open_registry(
         settings, installation, vault=vault, writable=writable, clock=clock, random_bytes=random_bytes
     )

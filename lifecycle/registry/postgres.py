@@ -137,7 +137,7 @@ class PostgresDatabase:
         with self._pool().connect() as raw:
             connection = raw.execution_options(isolation_level="AUTOCOMMIT")
             for table in metadata.sorted_tables:
-                connection.exec_driver_sql(f'VACUUM "{table.name}"')
+                connection.exec_driver_sql(f'VACUUM (ANALYZE) "{table.name}"')
         return 0, 0, 0
 
     def check(self) -> list[str]:

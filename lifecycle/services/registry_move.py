@@ -102,9 +102,10 @@ class MoveResult:
                 f"would move {self.rows} rows of {self.tables} tables to {self.target}; it is empty and answers"
             ]
         did = (
-            "the move was finished before"
+            f"moved to {self.target} already; the trail has {self.trail_size} events there"
             if self.finished
-            else f"moved {self.rows} rows of {self.tables} tables"
+            else f"moved {self.rows} rows of {self.tables} tables to {self.target}; every row was compared, and the "
+            f"trail of {self.trail_size} events is whole"
         )
         set_it = (
             "unset VLM_DATABASE_URL, and take database_url out of your user configuration"
@@ -112,7 +113,7 @@ class MoveResult:
             else f"export VLM_DATABASE_URL='{self.url}'    # with its password, or database_url in your vlm.toml"
         )
         return [
-            f"{did} to {self.target}; every row was compared, and the trail of {self.trail_size} events is whole",
+            did,
             f"set it now: {set_it}",
             "then: vlm registry show",
             f"what is left in {self.source} is not opened any more, and no purge reaches it:",
@@ -169,6 +170,7 @@ def move(url: str, *, rooms: Rooms, confirm: Callable[[str], None], dry_run: boo
         confirm(f"move {result.rows} rows from {result.source} to {result.target}?")
         size = _carry(target, rooms)
         _seal(target, rooms)
+        target.vacuum()  # what was there before leaves the file; a server learns how the rows are spread
         return replace(result, trail_size=size)
     finally:
         target.close()

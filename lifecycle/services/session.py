@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
 from lifecycle.bootstrap import Clock, RandomBytes, Rooms, open_rooms, utc_now
-from lifecycle.domain.errors import IntegrityError
+from lifecycle.domain.errors import Busy, IntegrityError, Unavailable
 from lifecycle.domain.progress import Progress
 from lifecycle.services.jobs import clear_dead
 from lifecycle.services.trail import seal_checkpoint, standing
@@ -40,7 +41,7 @@ def open_session(
     except BaseException:
         rooms.close()
         raise
-    rooms.closing.append(lambda: finish(rooms))
+    rooms.closing.append(lambda: _finish_later(rooms))
     return rooms
 
 
@@ -62,6 +63,12 @@ def recover(rooms: Rooms) -> None:
             )
         return
     clear_dead(rooms)
+
+
+def _finish_later(rooms: Rooms) -> None:
+    """Finish if that is possible now: the command did its work, and the next one seals what this one could not."""
+    with contextlib.suppress(Busy, Unavailable):
+        finish(rooms)
 
 
 def finish(rooms: Rooms) -> None:

@@ -35,12 +35,14 @@ def open_vault(
     *,
     random_bytes: Callable[[int], bytes] = os.urandom,
     clock: Callable[[], datetime],
+    shared: bool = False,
 ) -> Vault:
     """Open the vault, making what is not there yet.
 
     Args:
         home: VLM_HOME: blobs and wrapped keys.
         keys: VLM_KEYS: the keys of this installation lie in a folder of its id.
+        shared: Other machines may open the same home at the same time.
 
     Raises:
         IntegrityError: The key database or the keys are lost or damaged; nothing was made in their place.
@@ -57,6 +59,7 @@ def open_vault(
         clock=clock,
     )
     store.create()
+    store.database.share(shared)
     signing = Signing(folder / "signing", random_bytes=random_bytes)
     signing.create()
     return Vault(

@@ -21,6 +21,8 @@ from lifecycle.vault.wraps import Binding
 
 SCHEMA_VERSION = 1
 _APPLICATION_ID = 0x764B6579  # "vKey"
+# A write-ahead log on one machine; a rollback journal where several share the file.
+_JOURNALS = frozenset({"wal", "delete"})
 _SCHEMA = """
 CREATE TABLE epochs (
     id INTEGER PRIMARY KEY,
@@ -174,6 +176,8 @@ class KeyDatabase:
         """
         with self._connection() as connection:
             connection.execute("VACUUM")
+            if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                return  # the journal ended with the transaction
             deadline = time.monotonic() + self._busy_seconds
             while True:
                 answer = tuple(connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
@@ -186,6 +190,23 @@ class KeyDatabase:
                         hint="end every other process that uses the registry, then run it again",
                     )
                 time.sleep(0.05)
+
+    def share(self, shared: bool) -> None:
+        """Keep the database so that several machines may open it, or so that one is fastest.
+
+        A write-ahead log needs memory that all its users share, so on a network file system it would be damaged.
+
+        Raises:
+            Busy: Another process has it open the other way.
+        """
+        wanted = "delete" if shared else "wal"
+        with self._connection() as connection:
+            if connection.execute("PRAGMA journal_mode").fetchone()[0] == wanted:
+                return
+            if connection.execute(f"PRAGMA journal_mode = {wanted}").fetchone()[0] != wanted:
+                raise Busy(
+                    "another process holds the key database", hint="wait for it to end, then run it again"
+                )
 
     def files(self) -> list[Path]:
         """Return the files that SQLite keeps for the database, those that exist."""
@@ -218,11 +239,13 @@ class KeyDatabase:
 def _prepare(connection: sqlite3.Connection, *, schema: bool) -> None:
     for pragma in ("secure_delete = ON", "temp_store = MEMORY", "synchronous = FULL", "trusted_schema = OFF"):
         connection.execute(f"PRAGMA {pragma}").fetchall()
-    mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
+    if mode == "delete" and not connection.execute("PRAGMA user_version").fetchone()[0]:
+        mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     read_back = [
         connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("secure_delete", "temp_store")
     ]
-    if mode != "wal" or read_back != [1, 2]:
+    if mode not in _JOURNALS or read_back != [1, 2]:
         raise Unavailable("this SQLite does not keep deleted keys from the disk: secure_delete is not obeyed")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if schema and version != SCHEMA_VERSION:

@@ -13,6 +13,7 @@ import typer
 from lifecycle.cli.main import app
 from tests.conftest import Answer, Vlm
 from tests.files import recordings, weights
+from tests.postgres import databases, server
 
 SCHEMAS = Path(__file__).parents[2] / "lifecycle" / "schemas"
 SUFFIX = ".schema.json"
@@ -157,6 +158,17 @@ def test_the_end_of_a_voice_speaks_as_its_schemas_say(vlm: Vlm, tmp_path):
     assert [voice["name"] for voice in told["voices"]] == [None]
     check("trail-verify", vlm.run("trail", "verify", "--json"))
     check("doctor", vlm.run("doctor", "--dry-run", "--json"))
+
+
+def test_the_registry_says_where_it_is_as_its_schemas_say(vlm: Vlm):
+    there = "sqlite" if databases.active else server().url(server().create())
+
+    assert check("registry-show", vlm.run("registry", "show", "--json"))["moved_to"] is None
+    assert check("registry-move", vlm.run("registry", "move", there, "--dry-run", "--json"))["dry_run"]
+    check("registry-move", vlm.run("registry", "move", there, "--yes", "--json"))
+    assert check("registry-move", vlm.run("registry", "move", there, "--json"))["finished"]
+    assert check("registry-show", vlm.run("registry", "show", "--json"))["moved_to"] is not None
+    fails(vlm.run("list", "--json"), 4, "refused")
 
 
 def test_backups_speak_as_their_schemas_say(vlm: Vlm, tmp_path):

@@ -58,3 +58,33 @@ def test_a_local_registry_is_used_only_if_the_keys_know_it(tmp_path):
 def test_credentials_in_an_index_are_masked():
     assert masked("https://user:secret@index.example/simple") == "https://***@index.example/simple"
     assert masked("/a/plain/path") == "/a/plain/path"
+
+
+def test_a_file_that_travels_with_the_registry_may_not_name_a_database(environment, tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "vlm.toml").write_text('database_url = "postgresql://elsewhere/db"\n')
+    with pytest.raises(UsageError, match="travels with the registry"):
+        load_settings(environment, cwd=tmp_path)
+
+
+def test_the_users_own_file_names_a_database(environment, tmp_path):
+    (tmp_path / "user.toml").write_text('database_url = "postgresql://vlm@db.example/vlm"\n')
+    assert load_settings(environment, cwd=tmp_path).database_url == "postgresql://vlm@db.example/vlm"
+
+
+@pytest.mark.parametrize("url", ["", "sqlite"])
+def test_without_a_url_the_registry_lies_in_the_home(environment, tmp_path, url):
+    assert load_settings({**environment, "VLM_DATABASE_URL": url}, cwd=tmp_path).database_url is None
+
+
+@pytest.mark.parametrize("url", ["mysql://a/b", "registry.db", "sqlite:///elsewhere.db"])
+def test_a_database_of_another_kind_is_a_usage_error(environment, tmp_path, url):
+    with pytest.raises(UsageError, match="database_url"):
+        load_settings({**environment, "VLM_DATABASE_URL": url}, cwd=tmp_path)
+
+
+def test_secrets_of_a_database_are_masked_and_not_in_any_representation(environment, tmp_path):
+    url = "postgresql://vlm:se%40cret@db.example/vlm?sslmode=require&password=hidden&passfile=/x"
+    shown = masked(url)
+    assert shown == "postgresql://***@db.example/vlm?sslmode=require&password=***&passfile=***"
+    assert "hidden" not in repr(load_settings({**environment, "VLM_DATABASE_URL": url}, cwd=tmp_path))

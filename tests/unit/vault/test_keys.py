@@ -270,3 +270,33 @@ def test_processes_that_make_keys_at_once_lose_none(place):
     assert len(set(made)) == 15
     assert surviving(place.folder / "home" / "keys.db", made) == set(made)
     assert place.keys().check() == []
+
+
+def test_a_key_database_that_machines_share_keeps_no_write_ahead_log(place):
+    store = place.keys()
+    key = store.create_data_key(subject_uid=ANNA, purpose="source")
+
+    store.database.share(True)
+
+    other = store.create_data_key(subject_uid=BORIS, purpose="source")
+    store.database.forget()
+    assert sql(place, "PRAGMA journal_mode") == [("delete",)]
+    assert place.keys().data_key(key.id) == key
+    assert [path.name for path in store.database.files()] == ["keys.db"]
+    store.database.share(False)
+    assert sql(place, "PRAGMA journal_mode") == [("wal",)]
+    assert place.keys().data_key(other.id) == other
+
+
+def test_a_key_database_that_somebody_reads_is_not_changed_under_them(place):
+    place.keys()
+    reader = sqlite3.connect(place.folder / "home" / "keys.db", isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM keys").fetchall()
+    database = place.keys().database
+    database._busy_seconds = 0.1
+
+    with pytest.raises(Busy):
+        database.share(True)
+
+    reader.close()
