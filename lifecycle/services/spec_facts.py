@@ -9,10 +9,12 @@ from blake3 import blake3
 
 from lifecycle.domain.voices import Role
 from lifecycle.formats import Inspection, shown
+from lifecycle.formats.other_voices import RVC, SETTINGS, SO_VITS_SVC
 from lifecycle.services.spec_sheet import CONFIGURATION, WEIGHTS, Need, Sheet, count_of, part, whole
 from lifecycle.services.spec_sovits import add_gpt, add_pair, add_sovits, needs_of_pair
 
 _FIRST = 12
+_CONVERTERS = frozenset({RVC, SO_VITS_SVC})
 _MAX_TOKENS = 5000
 Shapes = Mapping[str, Sequence[int]]
 
@@ -72,11 +74,24 @@ def needs_of(weights: Sequence[tuple[str, Mapping[str, object]]], kept: Collecti
         ]
     if any(kind.startswith("gpt-sovits") for kind in kinds):
         return needs_of_pair(weights, kept)
+    if kinds & _CONVERTERS:
+        return _needs_of_converter(kinds, kept)
     if not weights:
         return []
     needs = [Need("front end", Role.FRONTEND in kept, "text to what the weights take")]
     if not kinds <= {"torchscript", "onnx", "pt2"}:
         needs.append(Need("code", Role.CODE in kept, "the network that the weights belong to"))
+    return needs
+
+
+def _needs_of_converter(kinds: Collection[str], kept: Collection[str]) -> list[Need]:
+    needs = [
+        Need("content encoder", "content encoder" in kept, "speech to features of what is said"),
+        Need("pitch tracker", "pitch tracker" in kept, "speech to its melody"),
+        Need("code", Role.CODE in kept, "the network that the weights belong to"),
+    ]
+    if SO_VITS_SVC in kinds:
+        needs.insert(0, Need("settings", SETTINGS in kinds, "sizes of the network and names of its speakers"))
     return needs
 
 
@@ -147,6 +162,13 @@ def _ours(sheet: Sheet, config: Mapping[str, Any], shapes: Shapes) -> None:
 def _others(sheet: Sheet, item: Inspection) -> None:
     config = config_of(item)
     _common(sheet, config)
+    if item.kind in _CONVERTERS:
+        shapes = _inner({info.name: info.shape for info in item.tensors})
+        sheet.say("input", "kind", "speech of somebody else", f"said by {item.kind}")
+        features = _at(shapes, "enc_p.emb_phone.weight", 1) or _at(shapes, "pre.weight", 1)
+        sheet.say("dimensions", "content_features", features, WEIGHTS)
+        sheet.say("dimensions", "speaker", _at(shapes, "emb_g.weight", 1), WEIGHTS)
+        sheet.say("front_end", "version", item.facts.get("version"), "told by the tensors")
     sheet.say("output", "sample_rate_hz", rate_in(item.facts.get("sample_rate")), "from the file")
     _tokens(sheet, tokens_of(config))
 

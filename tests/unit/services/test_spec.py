@@ -140,6 +140,18 @@ def test_a_voice_of_ours_is_checked_against_its_shapes() -> None:
     assert said(sheet)["dimensions.acoustic_width"] == (16, "from the weights")
 
 
+def test_a_voice_that_converts_takes_speech_and_not_text() -> None:
+    shapes = {"weight.enc_p.emb_phone.weight": (192, 768), "weight.emb_g.weight": (109, 256)}
+
+    sheet = sheet_of([shaped("rvc", shapes, version="v2", sample_rate=40_000)], None)
+
+    told = said(sheet)
+    assert told["input.kind"] == ("speech of somebody else", "said by rvc")
+    assert told["output.sample_rate_hz"] == (40_000, "from the file")
+    assert told["dimensions.content_features"] == (768, "from the weights")
+    assert told["dimensions.speaker"] == (256, "from the weights")
+
+
 def test_the_token_map_has_one_digest_whoever_lists_it() -> None:
     assert SYMBOLS[322][0] == "v1"
     assert token_digest(["a", "b"]) == f"blake3:{blake3(b'a' + bytes([10]) + b'b').hexdigest()}"
@@ -155,6 +167,13 @@ def test_the_token_map_has_one_digest_whoever_lists_it() -> None:
         ([("torchscript", {})], {"frontend"}, set()),
         ([("safetensors", {})], {"frontend"}, {"code"}),
         ([], set(), set()),
+        ([("rvc", {})], {"code"}, {"content encoder", "pitch tracker"}),
+        ([("so-vits-svc", {})], {"code", "content encoder", "pitch tracker"}, {"settings"}),
+        (
+            [("so-vits-svc", {}), ("so-vits-svc-config", {})],
+            {"code", "content encoder", "pitch tracker"},
+            set(),
+        ),
         (
             [
                 ("gpt-sovits-gpt", {"half": "gpt"}),
