@@ -22,7 +22,7 @@ from lifecycle.registry.queries.plans import PlanRow
 from lifecycle.registry.times import to_text
 from lifecycle.services.policy import load_policy, policy_home
 from lifecycle.services.policy_plan_result import PolicyPlan
-from lifecycle.services.policy_survey import Finding, Survey, survey
+from lifecycle.services.policy_survey import Finding, Survey, renewed, survey
 from lifecycle.watch.snapshot import CLOCK_AHEAD
 
 if TYPE_CHECKING:
@@ -64,17 +64,19 @@ def make_plan(
         for name in wanted.names:
             uow.voices.get(name)
     now = rooms.clock()
-    if dry_run:
-        with rooms.registry.read() as uow:
-            _refuse_changed_policy(rules, uow=uow)
-            return _plan(rules, wanted, survey(rules, wanted, uow=uow, now=now), uow=uow, now=now)
+    with rooms.registry.read() as uow:
+        _refuse_changed_policy(rules, uow=uow)
+        found = survey(rules, wanted, uow=uow, now=now)
+        if dry_run:
+            return _plan(rules, wanted, found, uow=uow, now=now)
+    # Looking at every voice takes long where there are many; others may write meanwhile, and applying looks again.
     with rooms.registry.write() as uow:
         _refuse_changed_policy(rules, uow=uow)
-        missing = survey(rules, wanted, uow=uow, now=now).missing
+        missing = found.missing
         for each in missing:
             _give_notice(each, rules, now, uow=uow, rooms=rooms)
-        made = _plan(rules, wanted, survey(rules, wanted, uow=uow, now=now), uow=uow, now=now)
-        made = _signed(made, missing, rooms, scheduled=scheduled)
+        found = renewed(found, [each.voice for each in missing], rules, uow=uow, now=now)
+        made = _signed(_plan(rules, wanted, found, uow=uow, now=now), missing, rooms, scheduled=scheduled)
         _store(made, wanted, uow=uow, rooms=rooms)
         hit("policy.before_plan_commit")
         uow.commit()
@@ -129,7 +131,10 @@ def _refuse_changed_policy(policy: Policy, *, uow: UnitOfWork) -> None:
 
 def _give_notice(finding: Finding, policy: Policy, now: datetime, *, uow: UnitOfWork, rooms: Rooms) -> None:
     decision = finding.decision
+    known = {(each.rule, each.stage, each.due_at) for each in uow.notices.of_voice(finding.voice_uid)}
     for stage in finding.missing:
+        if (decision.rule.id, stage, decision.delete_due) in known:
+            continue
         notice = Notice(
             uid=rooms.new_uid(),
             voice_uid=finding.voice_uid,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -30,6 +30,8 @@ from lifecycle.registry.times import maybe_text, to_text
 if TYPE_CHECKING:
     from lifecycle.registry.queries.plans import Inventoried
     from lifecycle.registry.unit_of_work import UnitOfWork
+
+_SLICE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +96,27 @@ def survey(policy: Policy, wanted: VoiceFilter, *, uow: UnitOfWork, now: datetim
     for voice in uow.plans.inventory(wanted, now=now):
         matched += 1
         found += _findings(policy, voice, now, horizon)
-    found.sort(key=lambda each: (each.voice, each.decision.rule.id))
-    acts = [each for each in found if each.status.acts]
+    return _survey(policy, found, matched)
+
+
+def renewed(old: Survey, names: Sequence[str], policy: Policy, *, uow: UnitOfWork, now: datetime) -> Survey:
+    """Judge some voices of a survey again, and leave the others as they were judged."""
+    found = [each for each in (*old.acts, *old.waits) if each.voice not in set(names)]
+    for start in range(0, len(names), _SLICE):
+        wanted = VoiceFilter(names=tuple(names[start : start + _SLICE]), policy=policy.name)
+        again = survey(policy, wanted, uow=uow, now=now)
+        found += [*again.acts, *again.waits]
+    return _survey(policy, found, old.matched)
+
+
+def _survey(policy: Policy, found: list[Finding], matched: int) -> Survey:
+    ordered = sorted(found, key=lambda each: (each.voice, each.decision.rule.id))
     return Survey(
         matched=matched,
-        acts=tuple(acts),
-        waits=tuple(each for each in found if not each.status.acts),
-        missing=tuple(each for each in found if each.missing),
-        digest=_digest(policy, found),
+        acts=tuple(each for each in ordered if each.status.acts),
+        waits=tuple(each for each in ordered if not each.status.acts),
+        missing=tuple(each for each in ordered if each.missing),
+        digest=_digest(policy, ordered),
     )
 
 
