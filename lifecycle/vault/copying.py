@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,11 @@ from lifecycle.domain.errors import UnreadableFile
 from lifecycle.domain.failpoints import hit
 from lifecycle.vault.files import unavailable
 
-_KERNEL_BYTES = 16 << 20
+# Pieces are large because other threads may hold the interpreter for 5 ms whenever one of these calls comes back.
+_KERNEL_BYTES = 64 << 20
+_HASH_BYTES = 16 << 20
 _PIECE_BYTES = 1 << 20
+_buffers = threading.local()
 # The kernel cannot copy between these two files, or gave an error that does not tell which of them is at fault.
 _BY_HAND = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF, errno.EIO}
 
@@ -123,8 +127,7 @@ def digest_of(file: int, *, tell: Tell) -> str:
     Raises:
         UnreadableFile: It could not be read to its end.
     """
-    hasher, buffer = blake3(), memoryview(bytearray(_PIECE_BYTES))
-    offset = 0
+    hasher, buffer, offset = blake3(), _buffer(), 0
     try:
         while count := os.preadv(file, [buffer], offset):
             hasher.update(buffer[:count])
@@ -133,3 +136,11 @@ def digest_of(file: int, *, tell: Tell) -> str:
     except OSError as error:
         raise UnreadableFile(f"the file could not be read to its end: {error.strerror}") from None
     return hasher.hexdigest()
+
+
+def _buffer() -> memoryview:
+    """Return this thread's buffer; making one for every file would cost as much as hashing it."""
+    buffer: memoryview | None = getattr(_buffers, "hash", None)
+    if buffer is None:
+        buffer = _buffers.hash = memoryview(bytearray(_HASH_BYTES))
+    return buffer
