@@ -42,7 +42,7 @@ def refuse_recordings(contents: Iterable[Digest], *, uow: UnitOfWork, rooms: Roo
             except KeyDestroyed:
                 break
             prints[found] = (row.pseudonym, row.case.uid[:12])
-    for known in uow.voices.held_prints(prints):
+    for known in uow.subjects.held_prints(prints):
         pseudonym, case = prints[known]
         raise Refused(
             f"a recording is one of {pseudonym}, who withdrew their consent, so nothing was stored",

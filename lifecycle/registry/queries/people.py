@@ -103,7 +103,8 @@ class PeopleQueries:
             .where(t.consents.c.subject_id.in_(ids))
             .order_by(t.consents.c.id)
         )
-        for row in self._connection.execute(consents):
+        rows: Any = self._connection.execute(consents)
+        for row in rows:
             found[row.subject_id].consents.append((consent_of(row), row.voice_uid))
         cases = (
             select(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import date, datetime
 from typing import Any
 
@@ -187,6 +187,16 @@ class SubjectQueries:
             )
             for row in self._connection.execute(query)
         ]
+
+    def held_prints(self, prints: Collection[str]) -> list[str]:
+        """Return which of these fingerprints of people's things belong to a present artifact of any voice."""
+        ordered, found = sorted(prints), []
+        for start in range(0, len(ordered), 500):
+            query = select(t.artifacts.c.fingerprint).where(
+                t.artifacts.c.fingerprint.in_(ordered[start : start + 500]), t.artifacts.c.present.is_(True)
+            )
+            found += list(self._connection.execute(query.order_by(t.artifacts.c.id)).scalars())
+        return found
 
     def all_papers(self) -> list[tuple[str, str]]:
         """Return the digest of every document that still exists, with its person's pseudonym."""
