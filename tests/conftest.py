@@ -29,6 +29,13 @@ ROOT = Path(__file__).parents[1]
 # Modules that touch a registry and still run on SQLite alone, each with its reason.
 SQLITE_ONLY: Mapping[str, str] = {
     "tests.e2e.test_put_back": "a copy of VLM_HOME holds the registry only where it is a file",
+    "tests.e2e.test_make": "its time is torch's: the rows of train and speak are those of test_every_use",
+    "tests.e2e.test_verify": "its time is torch's: the rows of verify are those of test_verify_registry",
+    "tests.e2e.test_inspect": "reads files and opens no registry",
+    "tests.e2e.test_schedule": "prints and installs timers; what they start is test_nightly",
+    "tests.integration.test_completion": "completes words, and reads one list for it",
+    "tests.integration.test_lock_image": "its time is Docker's: the rows of a lock are those of test_lock",
+    "tests.integration.test_runtimes": "installs and removes environments, which no registry knows of",
     "tests.integration.test_purge_backups": "a copy of VLM_HOME from before a purge, beside the keys from after it",
     "tests.property.test_trail": "hundreds of examples about hashes, each on a copy of one file",
 }

@@ -24,7 +24,7 @@ INSTALL = "install it with: pip install 'voice-lifecycle[postgres]'"
 RESOLVE_SECONDS = 15.0
 
 # Held to the end of a writer's transaction, so that the trail stays one chain whichever machine writes.
-_LOCK = "pg_advisory_xact_lock(hashtextextended('vlm registry ' || current_schema(), 0))"
+_LOCK = "pg_advisory_xact_lock(hashtextextended('vlm:registry:' || current_schema(), 0))"
 _CONNECT = {
     "connect_timeout": 10,
     "keepalives_idle": 30,

@@ -25,7 +25,7 @@ def machine_id() -> str:
             told = told or Path(place).read_text(encoding="ascii").strip()
         except (OSError, UnicodeError):
             continue
-    return hashlib.sha256(f"vlm job\n{told}\n{socket.gethostname()}".encode()).hexdigest()[:32]
+    return hashlib.sha256(f"vlm:job\n{told}\n{socket.gethostname()}".encode()).hexdigest()[:32]
 
 
 def boot_id() -> str:
