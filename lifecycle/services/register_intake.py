@@ -233,9 +233,7 @@ class Reader:
         if person is not None and not person.new:
             with self._rooms.registry.read() as uow:
                 uid = None if voice is None else voice.uid
-                refuse_withdrawn(
-                    person.subject, content, name, voice_uid=uid, uow=uow, rooms=self._rooms
-                )
+                refuse_withdrawn(person.subject, content, name, voice_uid=uid, uow=uow, rooms=self._rooms)
 
     def _words(
         self,

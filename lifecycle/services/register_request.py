@@ -130,8 +130,8 @@ class RegisterRequest:
             raise UsageError(
                 "--move says what happens to the files of --audio and --ref, and there are none", hint=again
             )
-        if self.recorded_on and not self.audio and not self.references:
-            raise UsageError("--recorded-on belongs to --audio or --ref", hint=again)
+        if self.recorded_on and not (self.audio or self.references or self.features):
+            raise UsageError("--recorded-on belongs to --audio, --ref or --features", hint=again)
         for name in ("owner", "contact", "rights", "upstream", "image"):
             value = getattr(self, name)
             if value is not None and (len(value) > 500 or not value.strip() or not value.isprintable()):

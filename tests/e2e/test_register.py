@@ -13,6 +13,7 @@ import pytest
 
 from lifecycle.services.doctor import examine
 from lifecycle.services.shelf import list_voices
+from tests import trees
 from tests.conftest import Vlm
 from tests.files import recordings, safetensors, speaker, weights
 from tests.formats import build
@@ -286,3 +287,34 @@ def test_a_full_disk_is_one_sentence_and_nothing_is_left(vlm: Vlm) -> None:
     assert ran.stderr.startswith('vlm: there is no room in "/small')
     assert '"findings": []' in ran.stdout
     assert "/small/blobs/" not in ran.stdout
+
+
+def test_rights_the_contract_and_the_day_of_the_recordings_are_kept(vlm: Vlm) -> None:
+    folder = recordings(vlm.folder / "takes")
+    index = trees.index(vlm.folder / "added.index")
+    arguments = (
+        "register",
+        "kol-lin",
+        "--weights",
+        weights(vlm.folder / "a.st"),
+        "--audio",
+        folder,
+        "--own-voice",
+    )
+
+    vlm.ok(*arguments, "--features", index, "--recorded-on", "2024-05-06", "--contract-ends", "2099-06-30")
+    vlm.ok("register", "kol-lin", "--rights", "adverts in Europe")
+
+    with session(vlm.folder) as rooms, rooms.registry.read() as uow:
+        voice = uow.voices.get("kol-lin")
+        dated = {a.role.value for a in uow.voices.artifacts(voice.uid) if a.recorded_at is not None}
+    assert (voice.rights, str(voice.contract_ends_at)) == (
+        "adverts in Europe",
+        "2099-06-30 23:59:59.999999+00:00",
+    )
+    assert dated == {"audio", "features"}
+    refused = vlm.run("register", "kol-lin", "--recorded-on", "2024-05-06")
+    assert (refused.code, refused.err.splitlines()[0]) == (
+        2,
+        "vlm: --recorded-on belongs to --audio, --ref or --features",
+    )
