@@ -56,7 +56,7 @@ def voice_facts(
         subjects=len(voice.subject_uids),
         recordings_since=min(held, default=None),
         consents=[consent for mine in given.values() for consent in mine],
-        consented=voice.own_voice or all(holding(mine, now) for mine in given.values()),
+        consented=voice.own_voice or all(holding(mine, now, "speak") for mine in given.values()),
         damage=_damage(looked.artifacts, around.damaged) if around.damaged else (),
         checked=looked.checked,
         golden="none" if not speaks else "pending" if subject.golden is None else "recorded",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from lifecycle.domain.policies import Action, Policy, TimeBase
 from lifecycle.domain.retention import decisions, last_day, strongest
 from lifecycle.domain.risks import Risk, Severity
+from lifecycle.domain.subjects import holding
 from lifecycle.domain.verdicts import Verdict
 from lifecycle.domain.voices import State
 from lifecycle.watch import promises as promise_rules
@@ -167,7 +168,7 @@ def _consent(voice: VoiceFacts, snapshot: Snapshot, purge: str) -> Iterator[Risk
         c.withdrawn_at for c in voice.consents if c.withdrawn_at is not None and c.withdrawn_at <= now
     ]
     last = max(withdrawn, default=None)
-    valid = [c for c in voice.consents if c.holds_at(now) and (last is None or c.received_at > last)]
+    valid = holding(voice.consents, now)
     if not valid:
         ends = [c.valid_until for c in voice.consents if c.valid_until is not None and c.withdrawn_at is None]
         if last is not None and all(last >= c.received_at for c in voice.consents):

@@ -299,6 +299,18 @@ def test_a_renewal_takes_the_place_of_a_consent_and_both_stay_on_record(tmp_path
         assert allowed(rooms, "kol-a") == {"train", "restore"}
 
 
+def test_the_audit_counts_the_end_of_the_newer_consent(tmp_path: Path) -> None:
+    with session(tmp_path, now=NOW) as rooms:
+        who = person(rooms)
+        agree(tmp_path, rooms, who, ends=date(2099, 12, 31))
+        voice(tmp_path, rooms, who)
+        agree(tmp_path, rooms, who, "again", ends=TODAY + 5 * DAY, renews="last")
+
+        report = audit(rooms=rooms, commands=frozenset({"vlm register"}))
+
+        assert "consent-due-soon" in {finding.risk.risk for finding in report.findings}
+
+
 @pytest.mark.parametrize("renews", ["last", "0123456789ab", "%", "x' or 1"])
 def test_there_must_be_a_consent_to_renew(tmp_path: Path, renews: str) -> None:
     with session(tmp_path, now=NOW) as rooms:
