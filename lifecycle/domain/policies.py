@@ -183,6 +183,21 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Earlier:
+    """What a rule said in an earlier version.
+
+    Attributes:
+        until: When that version was no longer in force.
+    """
+
+    rule: str
+    time_base: TimeBase
+    delete_after: Period
+    version: int
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What one run, and one verification, may cost at most; a plan that would do more is refused whole."""
 
@@ -202,6 +217,7 @@ class Policy:
         lineage: Its own version and those of the policies that it extends: "strict:2", "default:1".
         notices: How long before something is due it is said; the shortest must have passed before anything is done.
         needed_above: With more voices than this to act on, somebody must approve; None: never asked.
+        earlier: What its rules said before, where that is known; no part of what it says.
         enabled_from: The first day on which anything is done.
         consent_due_days: How early an ending consent is reported.
         verify_every_days: After how many days without a verdict a voice is at risk.
@@ -221,6 +237,7 @@ class Policy:
     enabled_from: date | None = None
     dry_run_first: bool = True
     lineage: tuple[str, ...] = ()
+    earlier: tuple[Earlier, ...] = ()
 
     @property
     def keep_evidence(self) -> Period | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 
-from lifecycle.domain.policies import DESTROYS, Action, Period, Policy, Rule, TimeBase
+from lifecycle.domain.policies import DESTROYS, Action, Earlier, Period, Policy, Rule, TimeBase
 from lifecycle.domain.time_bases import NEVER, Base, Facts, about, base_of, local_day, zone_of
 from lifecycle.domain.voices import DataClass, State
 
@@ -93,8 +93,13 @@ def decisions(policy: Policy, facts: Facts, *, horizon: datetime | None = None) 
         bases = [base for each in kept if (base := base_of(rule, facts, each)) is not None]
         if not bases:
             continue
-        if horizon is not None and all(_surely_later(base, rule.delete_after, horizon) for base in bases):
-            continue
+        if horizon is not None:
+            shortest = min(
+                (rule.delete_after, *(each.delete_after for each in _before(policy, rule))),
+                key=lambda each: each.least_days,
+            )
+            if all(_surely_later(base, shortest, horizon) for base in bases):
+                continue
         found.append(_decision(policy, rule, facts, bases))
     return found
 
@@ -214,6 +219,14 @@ def _decision(policy: Policy, rule: Rule, facts: Facts, bases: Sequence[Base]) -
     first = min(known, default=None)
     due = end_of(first, rule.delete_after, policy.timezone) if first is not None and not undated else NEVER
     substituted = any(base.substituted for base in bases if base.first == first)
+    because = _because(rule, first if not undated else None, policy.timezone, substituted=substituted)
+    if first is not None and not undated:
+        for each in _before(policy, rule):
+            was = end_of(first, each.delete_after, policy.timezone)
+            if was < due and (was <= each.until or _promised(rule, facts, each.until)):
+                due = was
+                words = each.delete_after.words()
+                because = f"{because}; version {each.version} allowed {words}, and that still counts"
     return Decision(
         rule=rule,
         action=rule.action,
@@ -224,8 +237,19 @@ def _decision(policy: Policy, rule: Rule, facts: Facts, bases: Sequence[Base]) -
         delete_due=due if until is None else max(due, until),
         count=sum(each.count for each in doomed),
         size_bytes=sum(each.size_bytes for each in doomed),
-        because=_because(rule, first if not undated else None, policy.timezone, substituted=substituted),
+        because=because,
     )
+
+
+def _before(policy: Policy, rule: Rule) -> list[Earlier]:
+    """Return what a rule said in earlier versions, counted from the same moment."""
+    return [each for each in policy.earlier if each.rule == rule.id and each.time_base is rule.time_base]
+
+
+def _promised(rule: Rule, facts: Facts, until: datetime) -> bool:
+    """Whether a person agreed while an earlier version was in force: what it promised them stands."""
+    bound = rule.time_base in {TimeBase.CONSENT_GIVEN, TimeBase.CONSENT_ENDED, TimeBase.CONSENT_WITHDRAWN}
+    return bound and any(c.received_at <= until for given in facts.consents.values() for c in given)
 
 
 _SAYS: Mapping[TimeBase, tuple[str, str]] = {

@@ -19,6 +19,7 @@ from lifecycle.services.audit_scrub import SCRUBBED_ON, Damages
 from lifecycle.services.audit_scrub import scrub as read_again
 from lifecycle.services.backup_advice import advice
 from lifecycle.services.policy import load_policies, policy_home
+from lifecycle.services.policy_history import with_history
 from lifecycle.watch.report import FAIL_ON, LISTED, Finding, exit_code
 from lifecycle.watch.rules import RISKS
 from lifecycle.watch.snapshot import Snapshot
@@ -133,7 +134,10 @@ def _question(
     )
     return Question(
         snapshot=snapshot,
-        policies=load_policies(uow.audits.policies(wanted), own=policy_home(rooms)),
+        policies={
+            name: with_history(policy, uow=uow, now=now)
+            for name, policy in load_policies(uow.audits.policies(wanted), own=policy_home(rooms)).items()
+        },
         accepted=uow.risks.accepted(now=now),
         damaged=damages.by_digest,
         wanted=wanted,

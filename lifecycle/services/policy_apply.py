@@ -19,6 +19,7 @@ from lifecycle.registry.queries.plans import PlanRow
 from lifecycle.registry.times import from_text, to_text
 from lifecycle.render.output import megabytes
 from lifecycle.services.policy import load_policy, policy_home
+from lifecycle.services.policy_history import with_history
 from lifecycle.services.policy_outcome import Applied, Outcome
 from lifecycle.services.policy_plan import find_plan, refuse_clock
 from lifecycle.services.policy_survey import survey
@@ -160,7 +161,7 @@ def _refuse_changed(row: PlanRow, policy: Policy, rooms: Rooms) -> None:
         policy=policy.name,
     )
     with rooms.registry.read() as uow:
-        found = survey(policy, wanted, uow=uow, now=row.made_at)
+        found = survey(with_history(policy, uow=uow, now=row.made_at), wanted, uow=uow, now=row.made_at)
     if row.body["policy"]["digest"] != policy.digest():
         what = f'policy "{policy.name}" changed'
     elif found.digest != row.inventory_digest:
@@ -316,7 +317,8 @@ def _done_before(
 def _unchanged(step: _Step, policy: Policy, voice: Voice, *, uow: UnitOfWork, rooms: Rooms) -> bool:
     """Whether what the decision about one voice was made from is still so."""
     wanted = VoiceFilter(names=(voice.name,), policy=policy.name)
-    found = survey(policy, wanted, uow=uow, now=rooms.clock())
+    now = rooms.clock()
+    found = survey(with_history(policy, uow=uow, now=now), wanted, uow=uow, now=now)
     return any(each.decision.rule.id == step.rule and each.digest == step.facts for each in found.acts)
 
 

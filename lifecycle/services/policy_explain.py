@@ -24,6 +24,7 @@ from lifecycle.domain.retention import (
 from lifecycle.domain.time_bases import NEVER
 from lifecycle.domain.voices import DataClass
 from lifecycle.services.policy import known_policies, load_policy, policy_home, read_policy
+from lifecycle.services.policy_history import with_history
 from lifecycle.services.policy_survey import Finding, finding_json, waits_for
 
 if TYPE_CHECKING:
@@ -256,7 +257,8 @@ def explain_voice(voice: str, *, rooms: Rooms, policy: str | None = None) -> Exp
     with rooms.registry.read() as uow:
         named = uow.voices.get(voice).policy
         (found,) = uow.plans.inventory(VoiceFilter(names=(voice,)), now=now)
-    rules = load_policy(policy or named, own=policy_home(rooms))
+        rules = load_policy(policy or named, own=policy_home(rooms))
+        rules = with_history(rules, uow=uow, now=now)
     return ExplainedVoice(rules, voice, tuple(_judged(rules, found, now)), tuple(_retained(rules, found)))
 
 

@@ -21,6 +21,7 @@ from lifecycle.registry.queries.notices import Notice
 from lifecycle.registry.queries.plans import PlanRow
 from lifecycle.registry.times import to_text
 from lifecycle.services.policy import load_policy, policy_home
+from lifecycle.services.policy_history import refuse_changed, remember, with_history
 from lifecycle.services.policy_plan_result import PolicyPlan
 from lifecycle.services.policy_survey import Finding, Survey, renewed, survey
 from lifecycle.watch.snapshot import CLOCK_AHEAD
@@ -65,13 +66,15 @@ def make_plan(
             uow.voices.get(name)
     now = rooms.clock()
     with rooms.registry.read() as uow:
-        _refuse_changed_policy(rules, uow=uow)
+        refuse_changed(rules, uow=uow)
+        rules = with_history(rules, uow=uow, now=now)
         found = survey(rules, wanted, uow=uow, now=now)
         if dry_run:
             return _plan(rules, wanted, found, uow=uow, now=now)
     # Looking at every voice takes long where there are many; others may write meanwhile, and applying looks again.
     with rooms.registry.write() as uow:
-        _refuse_changed_policy(rules, uow=uow)
+        refuse_changed(rules, uow=uow)
+        remember(rules, uow=uow, now=now)
         missing = found.missing
         for each in missing:
             _give_notice(each, rules, now, uow=uow, rooms=rooms)
@@ -109,24 +112,6 @@ def refuse_clock(rooms: Rooms) -> None:
             "before somebody looked at it",
             hint=f"if {now:%Y-%m-%d} is right, run: vlm audit",
         )
-
-
-def _refuse_changed_policy(policy: Policy, *, uow: UnitOfWork) -> None:
-    """A version says one thing for ever: what was planned with it must be what is applied with it."""
-    for row in uow.plans.of_policy(policy.name):
-        known = row.body["policy"]
-        if known["version"] > policy.version:
-            raise Refused(
-                f'policy "{policy.name}" is version {policy.version}, but version {known["version"]} was '
-                "planned before; raise its version",
-                hint=f"vlm policy explain {policy.name}",
-            )
-        if known["lineage"] == list(policy.lineage) and known["digest"] != policy.digest():
-            raise Refused(
-                f'policy "{policy.name}" changed since its version {policy.version} was planned; '
-                "raise its version",
-                hint=f"vlm policy explain {policy.name}",
-            )
 
 
 def _give_notice(finding: Finding, policy: Policy, now: datetime, *, uow: UnitOfWork, rooms: Rooms) -> None:

@@ -418,11 +418,33 @@ def test_a_version_means_one_thing_for_ever(folder: Path) -> None:
     with pytest.raises(Refused, match="raise its version"):
         planned(folder)
 
-    write(folder, POLICY.replace("P1Y", "P2Y").replace("version: 1", "version: 2"))
-    assert acts(planned(folder)) == []
+    write(folder, POLICY.replace("P1Y", "P2M").replace("version: 1", "version: 2"))
+    assert len(acts(planned(folder))) == 3
     write(folder, POLICY)
     with pytest.raises(Refused, match="version 2 was planned before"):
         planned(folder)
+
+
+def test_a_longer_policy_gives_nothing_back_that_was_due(folder: Path) -> None:
+    planned(folder)
+    write(folder, POLICY.replace("P1Y", "P9Y").replace("version: 1", "version: 2"))
+
+    plan = planned(folder)
+
+    assert len(acts(plan)) == 3
+    assert "version 1 allowed 1 year, and that still counts" in plan.survey.acts[0].decision.because
+    assert len(applied(folder, plan).done) == 3
+
+
+def test_a_longer_policy_keeps_what_was_not_due_longer(folder: Path) -> None:
+    write(folder, POLICY.replace("P1Y", "P2Y"))
+    planned(folder)
+    write(folder, POLICY.replace("P1Y", "P9Y").replace("version: 1", "version: 2"))
+    assert acts(planned(folder)) == []
+    later = DUE + timedelta(days=400)
+    pass_time(folder, later)
+
+    assert acts(planned(folder, now=later)) == []
 
 
 def test_grace_retires_a_voice_first(folder: Path) -> None:

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lifecycle.domain.policies import STATES, Action, AppliesTo, IfMissing, Period, Policy, Rule, TimeBase
+from lifecycle.domain.policies import (
+    STATES,
+    Action,
+    AppliesTo,
+    Earlier,
+    IfMissing,
+    Period,
+    Policy,
+    Rule,
+    TimeBase,
+)
 from lifecycle.domain.retention import (
     Circumstances,
     Status,
@@ -264,6 +274,30 @@ def test_notices_are_given_before_and_all_that_were_missed_at_once():
     assert missing(day - timedelta(days=7), P30D=START) == ["P7D"]
     assert missing(day + timedelta(days=400)) == ["P30D", "P7D"]
     assert missing(day + timedelta(days=400), P30D=START, P7D=START) == []
+
+
+def test_a_longer_policy_gives_nothing_back_that_was_due_or_promised():
+    longer = rule(after="P5Y")
+    changed = datetime(2026, 1, 1, tzinfo=UTC)
+    was = Earlier(longer.id, TimeBase.REGISTERED, Period(years=1), 1, changed)
+    old, young = voice(), voice(kept=[kept(changed - timedelta(days=30))])
+
+    assert due(policy(longer, earlier=(was,)), old) == end_of(START, Period(years=1), "UTC")
+    assert "version 1 allowed 1 year" in decisions(policy(longer, earlier=(was,)), old)[0].because
+    assert due(policy(longer, earlier=(was,)), young) == end_of(
+        changed - timedelta(30), Period(years=5), "UTC"
+    )
+    assert decisions(policy(longer, earlier=(was,)), old, horizon=changed) != []
+
+    bound = rule(TimeBase.CONSENT_ENDED, "P5Y")
+    promised = Earlier(bound.id, TimeBase.CONSENT_ENDED, Period(years=1), 1, changed)
+    ended = changed + timedelta(days=99)
+    before, after = (
+        voice(consents={PERSON: [consent(received=changed + timedelta(days=days), until=ended)]})
+        for days in (-1, 1)
+    )
+    assert due(policy(bound, earlier=(promised,)), before) == end_of(ended, Period(years=1), "UTC")
+    assert due(policy(bound, earlier=(promised,)), after) == end_of(ended, Period(years=5), "UTC")
 
 
 moments = st.datetimes(datetime(2000, 1, 1), datetime(2060, 1, 1), timezones=st.just(UTC))
