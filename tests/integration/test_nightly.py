@@ -700,3 +700,17 @@ def test_a_clock_in_2036_is_said_and_nothing_is_deleted(folder, hook):
     assert "clock of the machine is not plausible" in hook.told[0]["message"]
     assert sorted(path for path in (folder / "home" / "blobs").rglob("*") if path.is_file()) == blobs
     assert voice_id(folder)
+
+
+def test_a_file_that_voices_share_is_stored_once(tmp_path):
+    shared, alone = weights(tmp_path / "shared.safetensors"), weights(tmp_path / "alone.safetensors", seed=1)
+    with session(tmp_path) as rooms:
+        registry = Lifecycle(rooms)
+        for name, files in {"a": [shared], "b": [shared], "c": [shared, alone]}.items():
+            registry.register(name, weights=files)
+        with rooms.registry.read() as uow:
+            stored = uow.alerts.stored_bytes()
+
+    assert stored >= shared.stat().st_size + alone.stat().st_size
+    blobs = [path for path in (tmp_path / "home" / "blobs").rglob("*") if path.is_file()]
+    assert stored == sum(path.stat().st_size for path in blobs)
