@@ -94,11 +94,10 @@ def decisions(policy: Policy, facts: Facts, *, horizon: datetime | None = None) 
         if not bases:
             continue
         if horizon is not None:
-            shortest = min(
-                (rule.delete_after, *(each.delete_after for each in _before(policy, rule))),
-                key=lambda each: each.least_days,
+            fewest = min(
+                [rule.delete_after.least_days, *(e.delete_after.least_days for e in _before(policy, rule))]
             )
-            if all(_surely_later(base, shortest, horizon) for base in bases):
+            if all(_surely_later(base, fewest, horizon) for base in bases):
                 continue
         found.append(_decision(policy, rule, facts, bases))
     return found
@@ -198,13 +197,8 @@ def end_of(moment: datetime, period: Period, timezone: str) -> datetime:
         return NEVER
 
 
-def _surely_later(base: Base, period: Period, horizon: datetime) -> bool:
-    if base.first is None:
-        return False
-    try:
-        return base.first + timedelta(days=period.least_days - 1) > horizon
-    except OverflowError:
-        return True
+def _surely_later(base: Base, fewest_days: int, horizon: datetime) -> bool:
+    return base.first is not None and (horizon - base.first).days < fewest_days - 1
 
 
 def _decision(policy: Policy, rule: Rule, facts: Facts, bases: Sequence[Base]) -> Decision:

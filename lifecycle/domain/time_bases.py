@@ -90,11 +90,12 @@ def about(rule: Rule, facts: Facts) -> bool:
 
 def base_of(rule: Rule, facts: Facts, kept: Kept) -> Base | None:
     """Return the moments that a rule counts from; None where what it waits for has not happened."""
-    oldest = Base(kept.registered.first, kept.registered.last, substituted=True)
-    missing = oldest if rule.if_time_base_missing is IfMissing.OLDEST else UNKNOWN
+    if rule.time_base is TimeBase.REGISTERED:
+        return Base(kept.registered.first, kept.registered.last)
+    missing = UNKNOWN
+    if rule.if_time_base_missing is IfMissing.OLDEST:
+        missing = Base(kept.registered.first, kept.registered.last, substituted=True)
     match rule.time_base:
-        case TimeBase.REGISTERED:
-            return Base(kept.registered.first, kept.registered.last)
         case TimeBase.RECORDED:
             if kept.undated and missing is UNKNOWN:
                 return UNKNOWN
