@@ -1,7 +1,8 @@
-"""How long `--help` takes, beside the peers in one run: `python -m benchmarks.cli_start [--n 7]`.
+"""How long `--help` takes, beside others in one run: `python -m benchmarks.cli_start [--n 7] [--no-peers]`.
 
-The peers (dvc and mlflow, newest) are installed by uv into an environment of their own in a cache folder, byte-compiled
-like ours, with their telemetry switched off.
+The first is a typer program with one command (benchmarks/bare_typer.py), the least that one can be. The peers (dvc and
+mlflow, newest) are installed by uv into an environment of their own in a cache folder, byte-compiled like ours, with
+their telemetry switched off.
 """
 
 from __future__ import annotations
@@ -47,13 +48,19 @@ def peers_environment() -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n", type=int, default=7)
-    n = parser.parse_args().n
-    programs = {"vlm": Path(sys.executable).with_name("vlm"), **{p: peers_environment() / p for p in PEERS}}
+    parser.add_argument(
+        "--no-peers", action="store_true", help="without dvc and mlflow: nothing is installed"
+    )
+    told = parser.parse_args()
+    n, peers = told.n, () if told.no_peers else PEERS
+    programs = {"vlm": Path(sys.executable).with_name("vlm"), **{p: peers_environment() / p for p in peers}}
     environment = {**os.environ, **QUIET}
     cases = {
         f"{name} --help": lambda program=program: run_process([str(program), "--help"], environment)
         for name, program in programs.items()
     }
+    bare = [sys.executable, str(Path(__file__).with_name("bare_typer.py")), "--help"]
+    cases["a bare typer program --help"] = lambda: run_process(bare)
     cases["python -c pass"] = lambda: run_process([sys.executable, "-c", "pass"])
     print(table(in_turn(cases, n=n), against="vlm --help"))
 

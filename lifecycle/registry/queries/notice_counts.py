@@ -103,7 +103,8 @@ class NoticeCounts:
             if asked.wanted.all:
                 self._findings.remember(asked.word, NOTICE, [None], at=at)
             return
-        self._findings.forget(row for voice, row in rows.items() if voice not in set(ids))
+        still = set(ids)
+        self._findings.forget(row for voice, row in rows.items() if voice not in still)
         since, told = (at, None) if fold is None else (fold.since, fold.notified_at)
         self._findings.remember(asked.word, NOTICE, ids, at=since, told_at=told)
         self._findings.forget([] if fold is None else [fold.id])
