@@ -17,10 +17,10 @@ from lifecycle.domain.digest import Digest
 from lifecycle.domain.failpoints import hit
 from lifecycle.vault.files import make_private, sync_folder, unavailable
 
-_PIECE_BYTES = 4 << 20
+_PIECE_BYTES = 1 << 20
 _BATCH_BYTES = 1 << 30
 _BATCH_FILES = 2048
-_FEW = 16
+_FEW = 4
 COPIED, ABSENT, CHANGED = "copied", "absent", "changed"
 
 
@@ -32,7 +32,7 @@ def place_of(root: Path, digest: Digest) -> Path:
 def lies_there(root: Path, digest: Digest, size: int) -> bool:
     """Whether a regular file of that name and size is there; its bytes are not read."""
     try:
-        seen = place_of(root, digest).lstat()
+        seen = os.lstat(f"{root}/{digest.hex[:2]}/{digest.hex[2:]}")  # a Path would cost more than the look
     except OSError:
         return False
     return stat.S_ISREG(seen.st_mode) and seen.st_size == size
@@ -132,12 +132,9 @@ class BlobCopier:
                     left = left[os.write(descriptor, left) :]
                 size += got
                 self.seen(got)
-            right = hasher.hexdigest() == digest.hex
-            if right and len(self._waiting) < _FEW:
-                os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        return right, size
+        return hasher.hexdigest() == digest.hex, size
 
     def flush(self) -> None:
         """Make what was copied durable under its names.
@@ -148,8 +145,7 @@ class BlobCopier:
         if not self._waiting:
             return
         try:
-            if len(self._waiting) > _FEW:
-                _sync_file_system(self.target, [temporary for temporary, _ in self._waiting[_FEW:]])
+            _sync(self.target, [temporary for temporary, _ in self._waiting])
             folders = {place.parent for _, place in self._waiting}
             for folder in folders:
                 make_private(folder)
@@ -172,17 +168,17 @@ def _read(source: io.RawIOBase, buffer: bytearray) -> int:
         return -1
 
 
-def _sync_file_system(folder: Path, files: list[Path]) -> None:
-    """Bring many new files to the disk with one call, or one by one where the system has no such call."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        call = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
-        if call is not None:
+def _sync(folder: Path, files: list[Path]) -> None:
+    """Bring new files to the disk: many with one call, a few, or where there is no such call, one by one."""
+    call = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None) if len(files) > _FEW else None
+    if call is not None:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
             if call(descriptor) != 0:
                 raise OSError(ctypes.get_errno() or errno.EIO, "the file system could not be synchronised")
-            return
-    finally:
-        os.close(descriptor)
+        finally:
+            os.close(descriptor)
+        return
     for path in files:
         with path.open("rb") as file:
             os.fsync(file.fileno())
