@@ -104,23 +104,25 @@ def language_of(environment: Mapping[str, str]) -> str:
     wanted = [*environment.get("LANGUAGE", "").split(":"), locale]
     for name in wanted:
         language = re.split(r"[_.@]", name)[0].lower()
-        if language == "en" or _file(language) is not None:
+        if language == "en" or _folder(language) is not None:
             return language
     return "en"
 
 
-def _file(language: str) -> Path | None:
-    path = CATALOGUES / f"{language}.toml"
-    return path if re.fullmatch(r"[a-z]{2,3}", language) and path.is_file() else None
+def _folder(language: str) -> Path | None:
+    path = CATALOGUES / language
+    return path if re.fullmatch(r"[a-z]{2,3}", language) and path.is_dir() else None
 
 
 @lru_cache(maxsize=8)
 def catalogue(language: str) -> Catalogue:
-    """Return the catalogue of a language; an empty one where there is none."""
+    """Return the catalogue of a language, all its files together; an empty one where there is none."""
     import tomllib
 
-    path = _file(language)
-    return Catalogue({} if path is None else tomllib.loads(path.read_text(encoding="utf-8")))
+    folder, entries = _folder(language), {}
+    for path in sorted(folder.glob("*.toml")) if folder is not None else ():
+        entries.update(tomllib.loads(path.read_text(encoding="utf-8")))
+    return Catalogue(entries)
 
 
 @lru_cache(maxsize=1)
