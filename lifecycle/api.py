@@ -36,8 +36,10 @@ if TYPE_CHECKING:
     from lifecycle.services.speak import Spoken
     from lifecycle.services.spec import Spec
     from lifecycle.services.states import Moved
+    from lifecycle.services.subject_withdraw import Withdrawn
     from lifecycle.services.trail import TrailReport
     from lifecycle.services.train import Trained
+    from lifecycle.services.use import ClaimResult
     from lifecycle.services.verify import Verified
 
 AnyPath = str | os.PathLike[str]
@@ -206,11 +208,45 @@ class Lifecycle:
         request = VerifyRequest(names, tuple(torch), device, again)
         return verify(plan(request, rooms=self._rooms), rooms=self._rooms)
 
-    def audit(self, *, commands: Iterable[str] = (), fail_on: str = "warning") -> AuditReport:
-        """Find the voices at risk; `commands` are the cures that exist, all of them by default."""
+    def audit(self, *, commands: Iterable[str] = (), fail_on: str = "warning", **wanted: Any) -> AuditReport:
+        """Find the voices at risk.
+
+        Args:
+            commands: The cures that exist; all of them by default.
+            fail_on: From which severity on the report's code says so.
+            wanted: Which voices, as `VoiceFilter` names it: `names`, `owner`, `states`, `upstream`, `policy`.
+        """
+        from lifecycle.domain.filters import VoiceFilter
         from lifecycle.services.audit import audit
 
-        return audit(rooms=self._rooms, commands=frozenset(commands) or CURES, fail_on=fail_on)
+        cures = frozenset(commands) or CURES
+        return audit(rooms=self._rooms, commands=cures, fail_on=fail_on, filter=VoiceFilter(**wanted))
+
+    def add_use(self, name: str, *, where: str, term: str | None = None) -> ClaimResult:
+        """Claim that something live depends on a voice, so that it is neither purged nor erased.
+
+        Args:
+            name: The voice.
+            where: Such as `k8s://prod/tts`.
+            term: How long, such as "24h"; until removed by default.
+        """
+        from lifecycle.services.use import add_use
+
+        return add_use(name, where=where, term=term, rooms=self._rooms)
+
+    def remove_use(self, name: str, *, where: str) -> ClaimResult:
+        """Drop a claim."""
+        from lifecycle.services.use import remove_use
+
+        return remove_use(name, where=where, rooms=self._rooms)
+
+    def withdraw(
+        self, subject: str, *, received: date, reference: str | None = None, voice: str | None = None
+    ) -> Withdrawn:
+        """Note that a person withdrew their consent: every use is blocked at once, and a case is opened."""
+        from lifecycle.services.subject_withdraw import WithdrawRequest, withdraw
+
+        return withdraw(WithdrawRequest(subject, received, reference, voice), rooms=self._rooms)
 
     def hold(self, name: str, *, reason: str) -> HoldResult:
         """Forbid every deletion of a voice or of a person's voices."""

@@ -93,7 +93,7 @@ FREE = {
 }
 API_GUARDED = {"register", "train", "speak", "verify", "restore"}
 API_FREE = {
-    "list", "show", "spec", "inspect", "prepare", "audit", "hold", "unhold", "deprecate", "retire", "plan_purge",
+    "add_use", "remove_use", "withdraw", "list", "show", "spec", "inspect", "prepare", "audit", "hold", "unhold", "deprecate", "retire", "plan_purge",
     "purge_audio", "erase", "verify_trail", "doctor", "close",
 }  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,27 @@ def test_a_hold_forbids_it_here_too(vlm: lifecycle.Lifecycle) -> None:
 
     with pytest.raises(Held):
         vlm.purge_audio("kol-lin", confirm="kol-lin")
+
+
+def test_what_is_in_use_is_not_purged(vlm: lifecycle.Lifecycle) -> None:
+    vlm.add_use("kol-lin", where="k8s://prod/tts", term="24h")
+    with pytest.raises(Refused, match="in use at k8s://prod/tts"):
+        vlm.purge_audio("kol-lin", confirm="kol-lin")
+
+    vlm.remove_use("kol-lin", where="k8s://prod/tts")
+    assert vlm.purge_audio("kol-lin", confirm="kol-lin") is not None
+
+
+def test_a_withdrawal_blocks_speaking_at_once(vlm: lifecycle.Lifecycle, tmp_path: Path) -> None:
+    assert vlm.withdraw("10042", received=datetime.now(UTC).date()).case
+
+    with pytest.raises(Refused, match="withdrew"):
+        vlm.speak("kol-lin", "Hello.", out=tmp_path / "out.wav")
+
+
+def test_an_audit_can_be_of_some_voices_only(vlm: lifecycle.Lifecycle) -> None:
+    assert vlm.audit(owner="video").voices == 1
+    assert vlm.audit(owner="radio").voices == 0
 
 
 def test_an_unknown_voice_is_an_error_with_an_exit_code_and_a_hint(vlm: lifecycle.Lifecycle) -> None:
