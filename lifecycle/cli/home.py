@@ -104,7 +104,9 @@ def doctor(
     if machines_gone and not dry_run:
         from lifecycle.services.jobs import end_elsewhere
 
-        call.confirm("the work folders of every job of another machine are emptied, also of one that still runs")
+        call.confirm(
+            "the work folders of every job of another machine are emptied, also of one that still runs"
+        )
         end_elsewhere(rooms)
     report = examine(rooms, repair=not dry_run)
     lines = columns([[finding.state, finding.message, finding.next or ""] for finding in report.findings])

@@ -31,7 +31,9 @@ JOB = Job(
 )
 # Words that a shell, a unit, a crontab line or YAML would take for something else.
 WORDS = st.text(
-    alphabet=st.characters(min_codepoint=33, max_codepoint=0x4FFF, exclude_categories=["Cs", "Cc", "Cf", "Zl", "Zp"]),
+    alphabet=st.characters(
+        min_codepoint=33, max_codepoint=0x4FFF, exclude_categories=["Cs", "Cc", "Cf", "Zl", "Zp"]
+    ),
     max_size=30,
 ).map(lambda text: f"/x/{text} y")
 
