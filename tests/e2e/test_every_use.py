@@ -93,8 +93,8 @@ FREE = {
 }
 API_GUARDED = {"register", "train", "speak", "verify", "restore"}
 API_FREE = {
-    "add_use", "remove_use", "withdraw", "list", "show", "spec", "inspect", "prepare", "audit", "hold", "unhold", "deprecate",
-    "retire", "plan_purge", "purge_audio", "erase", "verify_trail", "doctor", "close",
+    "add_use", "remove_use", "withdraw", "list", "show", "spec", "inspect", "prepare", "audit", "hold", "unhold",
+    "deprecate", "retire", "plan_purge", "purge_audio", "erase", "verify_trail", "doctor", "close",
 }  # fmt: skip
 
 
