@@ -167,11 +167,7 @@ def _look_whose(registry: Registry, installation: str, *, writable: bool) -> Non
         )
     # A file that lies in a home is judged by its trail, so that a foreign one can be looked at.
     if owner not in {None, installation} and not in_home:
-        raise IntegrityError(
-            f"{_named(registry)} holds the registry of another home (installation {str(owner)[:12]}, this one is "
-            f"{installation[:12]}); nothing was changed",
-            hint="vlm config show",
-        )
+        raise _foreign(registry, str(owner), installation)
     if names.MOVED_TO in facts:
         registry.moved_to, registry.writable = facts[names.MOVED_TO], False
         if writable:
@@ -181,13 +177,24 @@ def _look_whose(registry: Registry, installation: str, *, writable: bool) -> Non
             )
     if owner is None and (fresh or in_home):
         with registry.write() as uow:
-            if names.INSTALLATION not in uow.facts.all():
+            owner = uow.facts.all().get(names.INSTALLATION)  # another home may have been quicker
+            if owner is None:
                 uow.facts.put(names.INSTALLATION, installation)
-            uow.commit()
+                uow.commit()
+        if owner not in {None, installation}:
+            raise _foreign(registry, str(owner), installation)
     elif owner is None:
         raise IntegrityError(
             f"{_named(registry)} holds a registry that does not say whose it is", hint="vlm config show"
         )
+
+
+def _foreign(registry: Registry, owner: str, installation: str) -> IntegrityError:
+    return IntegrityError(
+        f"{_named(registry)} holds the registry of another home (installation {owner[:12]}, this one is "
+        f"{installation[:12]}); nothing was changed",
+        hint="vlm config show",
+    )
 
 
 def _named(registry: Registry) -> str:
