@@ -52,6 +52,9 @@ CURES = frozenset(
         "vlm show",
         "vlm doctor",
         "vlm golden record",
+        "vlm lock",
+        "vlm policy plan",
+        "vlm backup create",
         "vlm subject show",
         "vlm unhold",
     }

@@ -264,7 +264,7 @@ def _notices(voice: VoiceFacts, _snapshot: Snapshot) -> Iterator[Risk]:
         yield Risk(name, "no-image", notice, "no image", _later(name, "image", "build"))
     if voice.lock != "full":
         what = "no lockfile" if voice.lock == "none" else "its lockfile does not pin every package"
-        yield Risk(name, "no-lock", notice, what, f"vlm register {name} --lockfile FILE")
+        yield Risk(name, "no-lock", notice, what, f"vlm lock {name} --python PATH")
     if voice.lock_lost:
         first, more = voice.lock_lost[0], len(voice.lock_lost) - 1
         what = f"its lock no longer resolves from wheels: {first}{f' and {more} more' if more else ''}"
