@@ -38,6 +38,8 @@ def sync_folder(folder: Path) -> None:
 def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Write a file by temporary file, fsync, rename, fsync of the folder.
 
+    A device or pipe, such as /dev/stdout, is written to and never replaced.
+
     Args:
         mode: Its permissions, less the umask; by default for the owner alone.
 
@@ -46,6 +48,9 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
+        if _is_stream(path):
+            path.write_bytes(content)
+            return
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -59,6 +64,10 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
         sync_folder(path.parent)
     except OSError as error:
         raise unavailable(path.parent, error) from None
+
+
+def _is_stream(path: Path) -> bool:
+    return path.is_char_device() or path.is_fifo() or path.is_socket()
 
 
 def unavailable(place: Path, error: OSError) -> Unavailable:
