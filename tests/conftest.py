@@ -21,6 +21,9 @@ from hypothesis import settings
 from lifecycle.runtimes.judge import Judge
 from tests.postgres import NOT_INSTALLED, binaries, databases
 
+# What tests read is English, whatever the developer's locale; those about languages set it themselves.
+os.environ["LC_ALL"] = "C.UTF-8"
+
 # No test is about time; in CI the same examples are tried each time.
 settings.register_profile("vlm", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("vlm")
