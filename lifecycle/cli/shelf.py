@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lifecycle.cli.common import Invocation, JsonOption, QuietOption, VerboseOption
+from lifecycle.cli.common import Invocation, JsonOption, QuietOption, VerboseOption, VoiceArgument
 from lifecycle.cli.filters import (
     GroupByOption,
     OwnerFilter,
@@ -75,7 +75,7 @@ def list_all(
 
 
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the voice.")],
+    name: VoiceArgument,
     json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,

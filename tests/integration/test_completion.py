@@ -67,3 +67,10 @@ def test_another_shell_is_refused_with_those_that_there_are(bare_vlm):
 
     assert (answer.code, answer.out) == (2, "")
     assert bare_vlm.ok("completion", "zsh").out.startswith("#compdef vlm")
+
+
+def test_every_command_that_takes_a_voice_completes_its_name():
+    families = Path(__file__).parents[2] / "lifecycle" / "cli"
+    own = [path.name for path in families.glob("*.py") if 'help="Name of the voice."' in path.read_text()]
+
+    assert own == ["common.py"], "use VoiceArgument"
