@@ -21,7 +21,8 @@ from lifecycle.services.inspect import opened
 if TYPE_CHECKING:
     from lifecycle.vault.blobs import BlobStore, Copy
 
-DEPTH = 2
+DEPTH = 3
+WORKERS = 2  # while one waits for the disk, the other copies
 _TOLD_EVERY_S = 0.1
 
 Looks = tuple[int, ...]
@@ -42,6 +43,7 @@ class _Slot:
     copied: Copied | None = None
     error: BaseException | None = None
     bytes: int = 0
+    begun: bool = False
     done: bool = False
     over: bool = False
 
@@ -58,7 +60,7 @@ class Ahead:
     _slots: list[_Slot] = field(default_factory=list)
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _announced: set[Path] = field(default_factory=set)
-    _thread: threading.Thread | None = None
+    _threads: list[threading.Thread] = field(default_factory=list)
     _stop: bool = False
 
     def announce(self, paths: Iterable[Path]) -> None:
@@ -67,9 +69,9 @@ class Ahead:
             slots = [_Slot(path) for path in paths]
             self._slots += slots
             self._announced.update(slot.path for slot in slots)
-            if self._thread is None and self._slots:
-                self._thread = threading.Thread(target=self._work, name="copies", daemon=True)
-                self._thread.start()
+            while slots and len(self._threads) < WORKERS:
+                self._threads.append(threading.Thread(target=self._work, name="copies", daemon=True))
+                self._threads[-1].start()
             self._changed.notify_all()
 
     @contextmanager
@@ -92,8 +94,8 @@ class Ahead:
         with self._changed:
             self._stop = True
             self._changed.notify_all()
-        if self._thread is not None:
-            self._thread.join()
+        for thread in self._threads:
+            thread.join()
         for slot in self._slots:
             if slot.copied is not None and not slot.over:
                 self.blobs.discard(slot.copied.copy)
@@ -159,12 +161,13 @@ class Ahead:
         with self._changed:
             while not self._stop:
                 waiting = 0
-                for slot in self._slots:  # they are worked off in order, so those that are done stand first
-                    if not slot.done and not slot.over:
+                for slot in self._slots:  # they are begun in order, so those that are done stand first
+                    if not slot.begun and not slot.over:
                         if waiting < DEPTH:
+                            slot.begun = True
                             return slot
                         break
-                    waiting += slot.done and not slot.over
+                    waiting += slot.begun and not slot.over
                 self._changed.wait()
             return None
 

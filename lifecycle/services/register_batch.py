@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,10 @@ from lifecycle.services.policy import load_policy, policy_home
 if TYPE_CHECKING:
     from lifecycle.bootstrap import Rooms
     from lifecycle.domain.policies import Policy
+
+
+# A thread that comes back from the kernel gets the interpreter this soon, not after Python's 5 ms.
+_SWITCH_S = 0.0005
 
 
 @dataclass(slots=True)
@@ -44,9 +49,12 @@ def batch(rooms: Rooms, weights: Iterable[Path], *, goldens: bool = True) -> Ite
     sync for every row that is sealed.
     """
     ahead = Ahead(rooms.vault.blobs)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_S)
     try:
         with rooms.vault.keys.database.kept_open():
             ahead.announce(weights)
             yield Batch(rooms, ahead, goldens)
     finally:
+        sys.setswitchinterval(interval)
         ahead.close()

@@ -18,9 +18,9 @@ from lifecycle.domain.errors import UnreadableFile
 from lifecycle.domain.failpoints import hit
 from lifecycle.vault.files import unavailable
 
-# Pieces are large because other threads may hold the interpreter for 5 ms whenever one of these calls comes back.
+# Pieces are large because another thread may hold the interpreter whenever one of these calls comes back.
 _KERNEL_BYTES = 64 << 20
-_HASH_BYTES = 16 << 20
+_HASH_BYTES = 4 << 20
 _PIECE_BYTES = 1 << 20
 _buffers = threading.local()
 # The kernel cannot copy between these two files, or gave an error that does not tell which of them is at fault.
