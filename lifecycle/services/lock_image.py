@@ -14,7 +14,7 @@ from lifecycle.formats.images import Image, read_image
 from lifecycle.formats.model import Unread
 from lifecycle.formats.sites import sites_of
 from lifecycle.runtimes.docker_images import SavedImage, saved_image
-from lifecycle.services.arrivals import opened
+from lifecycle.services.inspect import opened
 from lifecycle.services.lock import Source, keep_lock, voice_is_there
 
 if TYPE_CHECKING:
