@@ -104,7 +104,7 @@ class AuditQueries:
         conditions = [wrong_verdict(), unfinished(), lost_lock(), promised(now)]
         conditions += [without_golden(kinds)] if runtimes else []
         for policy in policies:
-            conditions += [recordings(policy, now), stale(policy, now), *due(policy, now)]
+            conditions += [*recordings(policy, now), *stale(policy, now), *due(policy, now)]
         found: set[int] = set()
         for condition in conditions:
             found |= set(self._ids(meant(wanted), condition))
