@@ -42,12 +42,32 @@ class Library:
         self._things = things
         self._voices = voices
         self._by_name: dict[str, list[Path]] = {}
+        self._taken: set[Path] = set()
         for folder in things.tree.folders.values():
             for path in folder.recordings:
                 self._by_name.setdefault(path.name, []).append(path)
 
     def of(self, voice: str, root: Path) -> Clips:
         """Return what belongs to an experiment of a project."""
+        clips = self._clips(voice, root)
+        self._taken.update(clips.audio)
+        if clips.reference is not None:
+            self._taken.add(clips.reference)
+        return clips
+
+    def left_over(self) -> list[tuple[Path, int]]:
+        """Return the folders of recordings that no voice asked for until now, and how many; cut copies apart."""
+        made = self._things.tree.made
+        counts = []
+        for path, folder in sorted(self._things.tree.folders.items()):
+            if any(path.is_relative_to(copies) for copies in made):
+                continue
+            whole = not self._taken.isdisjoint((path, *path.parents))
+            count = 0 if whole else sum(each not in self._taken for each in folder.recordings)
+            counts.append((path, count + folder.unread))
+        return [(path, count) for path, count in counts if count]
+
+    def _clips(self, voice: str, root: Path) -> Clips:
         found = self._list_of(voice, root)
         if found is None:
             folders = self._folders_of(voice, root)
@@ -99,7 +119,10 @@ class Library:
 
     def _folders_of(self, voice: str, root: Path) -> list[Path]:
         """Return the folders of recordings that bear the voice's name, cut copies only where nothing else is."""
-        named = [p for p in self._things.tree.folders if voice in p.parts and p.is_relative_to(root)]
+        # Folders above the one that was named say nothing: /home/lin does not make all in it lin's.
+        above = self._things.tree.root.parent
+        folders = [path for path, folder in self._things.tree.folders.items() if folder.recordings]
+        named = [p for p in folders if voice in p.relative_to(above).parts and p.is_relative_to(root)]
         whole = [path for path in named if not RECUT & set(path.parts)]
         return sorted(whole or named)[:20]
 
@@ -126,7 +149,7 @@ class Library:
         cell: list[Path] = []
         notes = []
         for folder, files in sorted(mine.items()):
-            others = len(set(self._things.tree.folders[folder].recordings) - files)
+            others = len(self._below(folder).difference(paths))
             if not others:
                 cell.append(folder)
             elif len(files) <= _FILES_IN_CELL:
@@ -135,6 +158,11 @@ class Library:
                 cell.append(folder)
                 notes.append(f"{folder.name} holds {others} recordings that are not in the list")
         return cell, notes
+
+    def _below(self, folder: Path) -> set[Path]:
+        """Return the recordings that come along where a folder is named: those of the folders in it, too."""
+        inside = [each for path, each in self._things.tree.folders.items() if path.is_relative_to(folder)]
+        return {path for each in inside for path in each.recordings}
 
 
 def _same_end(path: Path, parts: Sequence[str]) -> int:

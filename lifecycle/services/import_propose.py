@@ -39,6 +39,7 @@ class Proposal:
     aside: tuple[tuple[str, str], ...]
     skipped: tuple[tuple[str, str], ...]
     made: tuple[str, ...]
+    left_over: tuple[tuple[str, int], ...]
     read_bytes: int
     output: str | None = None
 
@@ -55,6 +56,7 @@ class Proposal:
             "aside": [{"path": path, "reason": reason} for path, reason in self.aside],
             "skipped": [{"path": path, "reason": reason} for path, reason in self.skipped],
             "features": list(self.made),
+            "left_over": [{"path": path, "recordings": count} for path, count in self.left_over],
             "read_bytes": self.read_bytes,
         }
 
@@ -71,6 +73,10 @@ class Proposal:
         )
         if self.made:
             lines.append(f"features and cut copies of recordings lie in {_some(self.made)}")
+        if self.left_over:
+            count = sum(number for _, number in self.left_over)
+            places = _some([f"{path} ({number})" for path, number in self.left_over])
+            lines.append(f"recordings that no row names, so that they stay as they are: {count}, in {places}")
         if self.output is not None:
             lines.append(
                 f"next: say in {self.output} whose voices they are, then: vlm import {self.output} --check"
@@ -130,6 +136,7 @@ def propose(
         aside=tuple(things.aside),
         skipped=tuple(tree.skipped),
         made=tuple(tree.shown(path) for path in tree.made),
+        left_over=tuple((tree.shown(path), count) for path, count in maker.left_over()),
         read_bytes=things.read_bytes,
         output=None if output is None else shown(str(output), 1000),
     )
@@ -178,6 +185,10 @@ class _Rows:
         if row["audio"] and not (self._given.get("subject") or self._given.get("own_voice")):
             notes.append("fill in subject, or own_voice")
         return {key: text for key, text in {**row, "note": "; ".join(notes)}.items() if text}
+
+    def left_over(self) -> list[tuple[Path, int]]:
+        """Return the folders whose recordings stand in none of the rows, and how many they are."""
+        return self._library.left_over()
 
     def _name(self, group: Group) -> str:
         """Return a name for the voice that nobody has yet: the experiment's, as far as names may hold it."""

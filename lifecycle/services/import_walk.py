@@ -18,6 +18,8 @@ MAX_FILES = 500_000
 HEAD_BYTES = 512
 
 AUDIO = (".wav", ".wave", ".flac", ".mp3", ".ogg", ".oga", ".opus")
+# Recordings that are not read here; they are a person's all the same, so they are counted.
+UNREAD_AUDIO = (".m4a", ".aac", ".aif", ".aiff", ".amr", ".caf", ".wma")
 # Folders that hold programs, downloads and samples, never somebody's voice; hidden ones are skipped too.
 _SKIPPED = frozenset({
     "__pycache__", "node_modules", "site-packages", "dist-packages", "pretrained_models", "pretrained", "pretrained_v2",
@@ -40,10 +42,11 @@ class File:
 
 @dataclass(slots=True)
 class Folder:
-    """A folder that was seen, with the recordings in it, by name."""
+    """A folder that was seen, with the recordings in it, by name, and how many more of them cannot be read here."""
 
     path: Path
     recordings: list[Path] = field(default_factory=list)
+    unread: int = 0
 
 
 @dataclass(slots=True)
@@ -152,8 +155,12 @@ class _Walker:
                 f'"{shown(str(self._tree.root), 1000)}" holds more than {MAX_FILES} files',
                 hint="name a folder inside it",
             )
-        if path.suffix.lower() in AUDIO:
-            self._tree.folders.setdefault(path.parent, Folder(path.parent)).recordings.append(path)
+        if path.suffix.lower() in AUDIO + UNREAD_AUDIO:
+            folder = self._tree.folders.setdefault(path.parent, Folder(path.parent))
+            if path.suffix.lower() in AUDIO:
+                folder.recordings.append(path)
+            else:
+                folder.unread += 1
             return
         try:
             size = entry.stat(follow_symlinks=False).st_size

@@ -81,6 +81,31 @@ class TestFolder:
         assert rows["mei"]["audio"] == "raw/mei"
         assert rows["mei"]["lockfile"] == "requirements.txt"
 
+    def test_recordings_that_no_row_names_are_counted_where_they_lie(self, tmp_path: Path):
+        root = trees.webui(tmp_path / "GPT-SoVITS")
+        recordings(root / "output" / "slicer_opt" / "guest", seed=8, count=2)
+        (root / "raw" / "mei" / "phone.m4a").write_bytes(b"\0\0\0 ftypM4A ")
+        recording(root / "voice.wav", seed=7)
+
+        proposal = found(root)
+
+        assert proposal.left_over == ((".", 1), ("output/slicer_opt/guest", 2), ("raw/mei", 1))
+        taken = split_list(by_name(proposal)["lin"]["audio"])
+        assert len(taken) == 4  # files, not the folder, which would bring the guest's
+        assert any(
+            "stay as they are: 4, in . (1), output/slicer_opt/guest (2)" in x for x in proposal.lines()
+        )
+
+    def test_what_a_folder_above_is_called_does_not_make_all_in_it_the_voice_s(self, tmp_path: Path):
+        root = tmp_path / "lin" / "project"
+        trees.pair(root, "lin")
+        recordings(root / "raw" / "mei")
+
+        proposal = found(root)
+
+        assert "audio" not in by_name(proposal)["lin"]
+        assert proposal.left_over == (("raw/mei", 2),)
+
     def test_base_models_links_and_features_are_left_alone(self, tmp_path: Path):
         root = trees.webui(tmp_path / "GPT-SoVITS")
         outside = trees.gpt(tmp_path / "outside" / "other-e5.ckpt")
