@@ -201,12 +201,12 @@ def _lines(found: AuditReport, *, new: bool) -> list[str]:
     if found.accepted:
         risks = f"{found.accepted} risk{'' if found.accepted == 1 else 's'}"
         until = f" until {found.accepted_until:%Y-%m-%d}" if found.accepted_until else ""
-        line += f"; {risks} accepted{until}"
+        line = f"{line}; {risks} accepted{until}"
     read = found.scrubbed
     if read.mode.value == "none":
-        line += "; no stored file was read again"
+        line = f"{line}; no stored file was read again"
     elif read.hashed < read.files:
-        line += f"; {read.hashed} of {read.files} stored files read again"
+        line = f"{line}; {read.hashed} of {read.files} stored files read again"
     return [*columns(rows), *_sections(found), f"{line}; audited in {duration(found.seconds)}"]
 
 
@@ -270,8 +270,9 @@ def accept_risk(
 
     call = Invocation(json=json, quiet=quiet, dry_run=dry_run)
     done = accept(risk, name, until=until.date(), reason=reason, rooms=call.rooms(), dry_run=dry_run)
-    verb = "would accept" if dry_run else "accepted"
+    whose, day = name or "every voice", f"{until:%Y-%m-%d}"
+    did = f"accepted {risk} of {whose} until {day}"
     call.end(
         {**done.to_json(), "dry_run": dry_run},
-        [f"{verb} {risk} of {name or 'every voice'} until {until:%Y-%m-%d}"],
+        [f"would accept {risk} of {whose} until {day}" if dry_run else did],
     )

@@ -31,11 +31,13 @@ def init(
 
     call = Invocation(json=json, quiet=quiet, dry_run=dry_run)
     result = initialise(call.settings(), here=Path.cwd() if here else None, dry_run=dry_run)
-    verb = "there is already a registry in" if not result.created else "would make" if dry_run else "made"
+    first = f"would make {result.home}" if dry_run else f"made {result.home}"
+    if not result.created:
+        first = f"there is already a registry in {result.home}"
     call.end(
         {**result.to_json(), "dry_run": dry_run},
         [
-            f"{verb} {result.home}",
+            first,
             f"keys in {result.keys / result.installation}: keep a copy elsewhere, nothing opens without",
             "next: vlm register NAME --weights FILE      or see it all work: vlm demo",
         ],

@@ -90,7 +90,7 @@ def retire(
         )
     done = move(name, rooms=call.rooms(), dry_run=dry_run)
     lines = [
-        f"{'would retire' if dry_run else 'retired'} {name}; nothing was deleted",
+        f"would retire {name}; nothing was deleted" if dry_run else f"retired {name}; nothing was deleted",
         f"its recordings can go: vlm retire {name} --purge-audio      back again: vlm restore {name}",
     ]
     call.end(done.to_json(), lines)

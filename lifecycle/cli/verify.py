@@ -112,9 +112,8 @@ def _planned(planned: VerifyPlan) -> list[str]:
     voices, runtimes = len(planned.voices), len(planned.runtimes)
     line = f"{voices} voice{'' if voices == 1 else 's'} x {runtimes} runtime{'' if runtimes == 1 else 's'}"
     if planned.missing:
-        line += "; to set up: " + ", ".join(
-            f"torch {one.torch} ({_size(one)}, {one.source})" for one in planned.missing
-        )
+        todo = ", ".join(f"torch {one.torch} ({_size(one)}, {one.source})" for one in planned.missing)
+        line = f"{line}; to set up: {todo}"
     return [line, *(f"  {name}" for name in planned.voices)]
 
 
@@ -144,8 +143,10 @@ def _shown(done: Verified, *, why: bool) -> list[str]:
     if why:
         lines += [line for result in done.results for line in _why(result)]
     reused = sum(result.reused for result in done.results)
-    again = f"; {reused} of {len(done.results)} known from before, run again with --again" if reused else ""
-    return [*lines, "", tally([*done.results]) + again]
+    last = tally([*done.results])
+    if reused:
+        last = f"{last}; {reused} of {len(done.results)} known from before, run again with --again"
+    return [*lines, "", last]
 
 
 def _cell(result: Result | None) -> str:
@@ -224,9 +225,8 @@ def record_golden(
 
     call = Invocation(json=json, quiet=quiet, dry_run=dry_run)
     done = record(name, torch=torch, rooms=call.rooms(), dry_run=dry_run)
-    verb = "would record" if dry_run else "recorded"
-    size = "" if dry_run else f", {megabytes(done.size_bytes)}, sealed"
-    line = f"{verb} a golden of {name}: {done.sentences} sentences on torch {done.torch} ({done.build}){size}"
+    what = f"a golden of {name}: {done.sentences} sentences on torch {done.torch} ({done.build})"
+    line = f"would record {what}" if dry_run else f"recorded {what}, {megabytes(done.size_bytes)}, sealed"
     call.end({**done.to_json(), "dry_run": dry_run}, [line, f"next: vlm verify {name} --torch 2.x"])
 
 

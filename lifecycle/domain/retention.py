@@ -247,14 +247,14 @@ def _promised(rule: Rule, facts: Facts, until: datetime) -> bool:
 
 
 _SAYS: Mapping[TimeBase, tuple[str, str]] = {
-    TimeBase.RECORDED: ("the oldest was recorded", "when it was recorded"),
-    TimeBase.REGISTERED: ("the oldest was registered", "when it was registered"),
-    TimeBase.CONSENT_GIVEN: ("the consent was given", "when a consent was given"),
-    TimeBase.CONSENT_ENDED: ("the consent ends or ended", "when a consent ended"),
-    TimeBase.CONSENT_WITHDRAWN: ("the consent was withdrawn", "when a consent was withdrawn"),
-    TimeBase.LAST_USED: ("the voice was last used", "when the voice was last used"),
-    TimeBase.CONTRACT_ENDED: ("the contract ends or ended", "when the contract ends"),
-    TimeBase.RETIRED: ("the voice was retired", "when the voice was retired"),
+    TimeBase.RECORDED: ("the oldest was recorded {0}", "when it was recorded"),
+    TimeBase.REGISTERED: ("the oldest was registered {0}", "when it was registered"),
+    TimeBase.CONSENT_GIVEN: ("the consent was given {0}", "when a consent was given"),
+    TimeBase.CONSENT_ENDED: ("the consent ends or ended {0}", "when a consent ended"),
+    TimeBase.CONSENT_WITHDRAWN: ("the consent was withdrawn {0}", "when a consent was withdrawn"),
+    TimeBase.LAST_USED: ("the voice was last used {0}", "when the voice was last used"),
+    TimeBase.CONTRACT_ENDED: ("the contract ends or ended {0}", "when the contract ends"),
+    TimeBase.RETIRED: ("the voice was retired {0}", "when the voice was retired"),
 }
 
 
@@ -266,7 +266,7 @@ def _because(rule: Rule, base: datetime | None, timezone: str, *, substituted: b
     said = (
         f"{unknown} is not known, so its oldest known moment counts, {day}"
         if substituted
-        else f"{event} {day}"
+        else event.format(day)
     )
     words = "" if rule.delete_after is None else rule.delete_after.words()
     return (

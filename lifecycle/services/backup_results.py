@@ -276,10 +276,10 @@ class Pruned:
         """Return the result for people."""
         from lifecycle.render.output import megabytes
 
-        verb = "would remove" if self.dry_run else "removed"
         freed = f"{self.freed_files} file(s) that no other needs, {megabytes(self.freed_bytes)}"
-        told = f"{verb} {len(self.removed)} snapshot(s) and {freed}; {len(self.kept)} stay"
-        return [told, *(f"  {name}" for name in self.removed)]
+        told = f"{len(self.removed)} snapshot(s) and {freed}; {len(self.kept)} stay"
+        first = f"would remove {told}" if self.dry_run else f"removed {told}"
+        return [first, *(f"  {name}" for name in self.removed)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,7 +113,7 @@ class CaseList:
         if not self.cases:
             return ["no cases" if self.everything else "no open cases"]
         head = ["case", "subject", "request", "about", "received", ""]
-        lines = columns([head, *(case.cells() for case in self.cases)])
+        lines = columns([head, *(case.cells() for case in self.cases)], titled=True)
         return [*lines, f"next: {self.next}"] if self.next else lines
 
 
@@ -208,8 +208,8 @@ class ClosedCase:
     def lines(self) -> list[str]:
         """Return the case for people."""
         row = self.listed.row
-        did = "would close" if self.dry_run else "closed"
-        lines = [f"{did} case {row.case.uid[:SHORT]} of {row.pseudonym}"]
+        case = f"case {row.case.uid[:SHORT]} of {row.pseudonym}"
+        lines = [f"would close {case}" if self.dry_run else f"closed {case}"]
         if self.left:
             lines.append(f"{self.left} file(s) that depend on the person are still there")
         cure = f"vlm subject consent {row.pseudonym} --evidence FILE"

@@ -60,12 +60,12 @@ class HoldResult:
         """Return the result for people."""
         covered = f" ({', '.join(self.voices)})" if self.kind == "subject" and self.voices else ""
         if self.held:
-            did = "would hold" if self.dry_run else "held"
-            first = f"{did} {self.on}{covered}: nothing of it can be purged or erased"
+            did = f"would hold {self.on}{covered}" if self.dry_run else f"held {self.on}{covered}"
+            first = f"{did}: nothing of it can be purged or erased"
             review = f"it is to be reviewed by {self.review_on}; lift it with: vlm unhold {self.on}"
             return [first, review]
-        did = "would release" if self.dry_run else "released"
-        first = f"{did} {self.released} hold{'s' if self.released != 1 else ''} on {self.on}{covered}"
+        what = f"{self.released} hold{'s' if self.released != 1 else ''} on {self.on}{covered}"
+        first = f"would release {what}" if self.dry_run else f"released {what}"
         due = [
             f"a withdrawal waited for it and is to be dealt with at once: {command}" for command in self.due
         ]

@@ -196,12 +196,12 @@ class ExplainedVoice:
         lines = [f'{self.voice} is kept by policy "{policy.name}" version {policy.version}']
         for each in self.findings:
             decision = each.decision
-            what = f'  {decision.action.value} by rule "{decision.rule.id}"'
+            action, rule = decision.action.value, decision.rule.id
             if each.status is Status.UNDATED:
-                lines.append(f"{what}: never by itself, because {decision.because}")
+                lines.append(f'  {action} by rule "{rule}": never by itself, because {decision.because}')
                 continue
-            when = _when(each, policy)
-            lines.append(f"{what}: {when}: {decision.because}{_later(decision, policy)}")
+            why = f"{decision.because}{_later(decision, policy)}"
+            lines.append(f'  {action} by rule "{rule}": {_when(each, policy)}: {why}')
         for data_class, until, rule in self.retained:
             end = (
                 "without a known end"

@@ -147,5 +147,5 @@ class Applied:
                 lines.append(f"    certificate: {each.certificate}")
         lines += [f"  RETAINED {each.voice}: {each.says}" for each in self.retained]
         if missed := self.not_covered():
-            lines.append("not reached: " + "; ".join(missed))
+            lines.append(f"not reached: {'; '.join(missed)}")
         return lines

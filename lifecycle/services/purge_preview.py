@@ -93,7 +93,7 @@ class Preview:
             *columns(rows),
             f"It keeps: {', '.join(self._kept())}.",
             *self._others(),
-            "Not reached: " + "; ".join(node.what for node in (*self._unread(), *self.missed)),
+            f"Not reached: {'; '.join(node.what for node in (*self._unread(), *self.missed))}",
         ]
 
     def _destroyed(self) -> list[tuple[str, str]]:

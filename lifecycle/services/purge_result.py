@@ -51,7 +51,8 @@ class Purged:
     def lines(self, *, verbose: bool = False) -> list[str]:
         """Return the result for people, the answer first."""
         erased = self.plan.verb is PurgeVerb.ERASE
-        lines = [f"{'erased' if erased else 'retired'} {self.voice}. {wording(self.receipt)}"]
+        says = wording(self.receipt)
+        lines = [f"erased {self.voice}. {says}" if erased else f"retired {self.voice}. {says}"]
         lines += [
             f"  {node.state.value}: {node.kind} {node.what}: {node.check}"
             for node in _open_nodes(self.receipt.nodes)
@@ -70,7 +71,7 @@ class Purged:
             until = f" until {end[:10]}" if end else ""
             lines.append(f"  {kind}: KEPT{until} ({number} {'file' if number == 1 else 'files'}, {basis})")
         missed = [node.what for node in self.receipt.nodes if node.state is NodeState.NOT_COVERED]
-        lines.append("  not reached: " + "; ".join(missed))
+        lines.append(f"  not reached: {'; '.join(missed)}")
         if verbose:
             lines.append(f"  places: {counts(self.receipt.nodes)}; epochs: {dict(self.receipt.epochs)}")
         lines.append(f"certificate: {self.certificate}")

@@ -320,8 +320,8 @@ def _notes(begun: Begun, intake: Intake, *, left: int, removed: int) -> list[tup
             if left == 1
             else f"{left} originals still lie where they came from"
         )
-        cure = "" if request.move else "(register --move removes them)"
-        notes.append((f"{many}, unencrypted {cure}".rstrip(), ""))
+        plain = f"{many}, unencrypted"
+        notes.append((plain if request.move else f"{plain} (register --move removes them)", ""))
     if intake.skipped:
         named = ", ".join(intake.skipped[:5]) + (" ..." if len(intake.skipped) > 5 else "")
         notes.append((f"skipped {len(intake.skipped)}: {named}", ""))

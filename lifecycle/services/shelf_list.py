@@ -110,14 +110,14 @@ class Shelf:
         rows = [["name", "state", "version", "owner", "recordings", "size", ""]]
         rows += [_row(voice) for voice in self.voices]
         more = [] if self.next is None else ["", f"more: vlm list --after {self.next}"]
-        return [*columns(rows), *more]
+        return [*columns(rows, titled=True), *more]
 
     def _grouped(self, by: str) -> list[str]:
         rows = [[by, "voices", "active", "deprecated", "retired", "in use"]]
         for group in self.groups:
             numbers = [str(group.numbers.get(word) or "-") for word in _NUMBERS]
             rows.append([group.key or "(none)", *numbers])
-        return columns(rows)
+        return columns(rows, titled=True)
 
 
 _NUMBERS = ("voices", "active", "deprecated", "retired", "in_use")

@@ -84,8 +84,9 @@ class Consented:
         """Return the consent for people."""
         given = self.consent
         which = "all their voices" if self.voice is None else self.voice
-        did = "would keep" if self.dry_run else "kept"
-        first = f"{did} a consent of {self.subject} to {given.scope.replace(',', ', ')}, for {which}, {term(given)}"
+        scope = given.scope.replace(",", ", ")
+        what = f"a consent of {self.subject} to {scope}, for {which}, {term(given)}"
+        first = f"would keep {what}" if self.dry_run else f"kept {what}"
         if not self.created:
             first = f"this consent of {self.subject} is on record already; nothing was stored"
         lines = [first]

@@ -167,7 +167,7 @@ def told(steps: Sequence[Step]) -> list[str]:
     from lifecycle.render.output import columns
 
     rows = [
-        [f"  {number}.", step.command, step.why + (f", after: {step.waits_for}" if step.waits_for else "")]
+        [f"  {number}.", step.command, f"{step.why}, after: {step.waits_for}" if step.waits_for else step.why]
         for number, step in enumerate(steps, 1)
     ]
     return columns(rows)

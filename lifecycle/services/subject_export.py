@@ -64,10 +64,10 @@ class Exported:
 
     def lines(self) -> list[str]:
         """Return the export for people."""
-        did = "would write" if self.dry_run else "wrote"
         size = "" if self.dry_run else f"    {megabytes(self.size_bytes)}"
         held = f"{self.voices} voice(s), {self.consents} consent(s), {self.events} event(s)"
-        lines = [f"{did} what is held about {self.subject}: {self.path}{size}", f"  {held}"]
+        what = f"what is held about {self.subject}: {self.path}{size}"
+        lines = [f"would write {what}" if self.dry_run else f"wrote {what}", f"  {held}"]
         if self.with_recordings:
             lines.append(f"  {self.recordings} recording(s) and clips, decrypted")
         lines += ["not in it:", *(f"  {line}" for line in self.not_included)]

@@ -93,8 +93,10 @@ class People:
         from lifecycle.render.output import columns
 
         if not self.people:
-            return ["nobody is known" + (" who fits" if self.again else ""), "next: vlm subject add ID"]
-        lines = columns([["subject", "voices", "consent", ""], *(each.cells() for each in self.people)])
+            nobody = "nobody is known who fits" if self.again else "nobody is known"
+            return [nobody, "next: vlm subject add ID"]
+        head = ["subject", "voices", "consent", ""]
+        lines = columns([head, *(each.cells() for each in self.people)], titled=True)
         return [*lines, f"next: {self.next}"] if self.next else lines
 
 

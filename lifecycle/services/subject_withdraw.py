@@ -125,17 +125,17 @@ class Withdrawn:
         from lifecycle.render.output import columns
 
         which = "" if self.voice is None else f" for {self.voice}"
-        did = "would withdraw" if self.dry_run else "withdrew"
-        number = f"{self.consents} consent{'s' if self.consents != 1 else ''}"
-        first = f"{did} {number} of {self.subject}{which}"
+        what = f"{self.consents} consent{'s' if self.consents != 1 else ''} of {self.subject}{which}"
+        first = f"would withdraw {what}" if self.dry_run else f"withdrew {what}"
         if not self.created:
             first = f"{self.subject} withdrew{which} already"
         named = "" if self.dry_run and self.created else f"case {self.case.uid[:SHORT]}, "
         lines = [f"{first}; {named}received {self.case.received_on}, due {self.case.due_on}"]
         if self.done:
             return [*lines, "nothing depended on them, so the case is closed"]
-        now = "would be blocked" if self.dry_run else "blocked from now on"
-        lines += [f"{now}: {', '.join(BLOCKED)}", *columns([voice.row() for voice in self.left.voices])]
+        what = ", ".join(BLOCKED)
+        now = f"would be blocked: {what}" if self.dry_run else f"blocked from now on: {what}"
+        lines += [now, *columns([voice.row() for voice in self.left.voices])]
         lines += [
             f"held: {voice.name} is kept until the hold is released, and is due at once then"
             for voice in self.left.held

@@ -89,9 +89,9 @@ class Added:
         """Return the result for people."""
         if self.subject is None:
             return ["would add one person, under a random pseudonym; nothing was changed (--dry-run)"]
-        first = f"{self.subject} is {'the new pseudonym' if self.created else 'known already'}"
-        kept = "; the contact is kept, sealed" if self.contact else ""
-        return [f"{first}{kept}", f"next: {self._next()}"]
+        new = f"{self.subject} is the new pseudonym"
+        first = new if self.created else f"{self.subject} is known already"
+        return [f"{first}; the contact is kept, sealed" if self.contact else first, f"next: {self._next()}"]
 
 
 def add_subject(told: str, *, contact: str | None, rooms: Rooms, dry_run: bool = False) -> Added:

@@ -50,16 +50,18 @@ class ClaimResult:
         place, end = printable(self.claim.place), until_words(self.claim.until)
         again = f"vlm use remove {self.voice} --where {shlex.quote(place)}"
         if self.did == "removed":
-            return [f"{'would drop' if self.dry_run else 'dropped'} the claim of {place} on {self.voice}"]
+            did = f"dropped the claim of {place} on {self.voice}"
+            return [f"would drop the claim of {place} on {self.voice}" if self.dry_run else did]
         if self.did == "unchanged":
             return [f"{self.voice} is claimed by {place} already, {end}; nothing was changed"]
-        words = {"added": ("claim", "claimed"), "extended": ("extend the claim on", "extended the claim on")}
-        bare, past = words[self.did]
-        first = f"would {bare}" if self.dry_run else past
-        return [
-            f"{first} {self.voice} for {place}, {end}: it will not be purged or erased",
-            f"drop it with: {again}",
-        ]
+        name = self.voice
+        did = {
+            ("added", False): f"claimed {name} for {place}, {end}",
+            ("added", True): f"would claim {name} for {place}, {end}",
+            ("extended", False): f"extended the claim on {name} for {place}, {end}",
+            ("extended", True): f"would extend the claim on {name} for {place}, {end}",
+        }[self.did, self.dry_run]
+        return [f"{did}: it will not be purged or erased", f"drop it with: {again}"]
 
 
 @dataclass(frozen=True, slots=True)

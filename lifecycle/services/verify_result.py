@@ -102,7 +102,7 @@ def tally(results: Sequence[Result]) -> str:
         worst[result.row.voice] = max(before, result.row.verdict, key=_WORST.index)
     count = {verdict: sum(one is verdict for one in worst.values()) for verdict in _WORST}
     works = count[Verdict.WORKS]
-    parts = [f"{works} voice{'' if works == 1 else 's'} {'works' if works == 1 else 'work'} everywhere"]
+    worse = ""
     for verdict, one, many in (
         (Verdict.DIFFERS, "differs", "differ"),
         (Verdict.BROKEN, "is broken somewhere", "are broken somewhere"),
@@ -110,5 +110,6 @@ def tally(results: Sequence[Result]) -> str:
         (Verdict.NOT_CHECKED, "was not checked", "were not checked"),
     ):
         if count[verdict]:
-            parts.append(f"{count[verdict]} {one if count[verdict] == 1 else many}")
-    return ", ".join(parts)
+            worse += f", {count[verdict]} {one if count[verdict] == 1 else many}"
+    plural = "" if works == 1 else "s"
+    return f"{works} voice{plural} {'works' if works == 1 else 'work'} everywhere{worse}"
