@@ -25,6 +25,8 @@ _ERRORS = frozenset(name for name, value in vars(errors).items() if isinstance(v
 LIBRARY = frozenset(
     {
         "Usage:",
+        "see: {0}",
+        "Example: {0}",
         "Options",
         "Commands",
         "Arguments",

@@ -100,20 +100,22 @@ def _consent(voice: Voice, use: Use, *, uow: UnitOfWork, now: datetime) -> Refus
                 f'"{voice.name}" cannot {use.words}: no consent of {who} covers "{use.scope}" today{agreed}',
                 hint=f"vlm subject consent {subject.pseudonym} --evidence FILE --scope {use.scope}",
             )
-        why = _ended(given, now, use.scope) if given else "no consent of"
+        why = _missing(given, now, use.scope, who)
         return Refused(
-            f'"{voice.name}" cannot {use.words}: {why} {who} holds today',
+            f'"{voice.name}" cannot {use.words}: {why}',
             hint=f"vlm register {voice.name} --consent FILE --consent-until DATE",
         )
     return None
 
 
-def _ended(given: Sequence[Consent], now: datetime, word: str | None) -> str:
+def _missing(given: Sequence[Consent], now: datetime, word: str | None, who: str) -> str:
     if any(c.withdrawn_at is not None and c.withdrawn_at <= now for c in given):
-        return "consent was withdrawn, and no newer one of"
+        return f"consent was withdrawn, and no newer one of {who} holds today"
     ends = [c.valid_until for c in given if c.valid_until is not None and covers(c.scope, word)]
     past = [end for end in ends if end <= now]
-    return f"consent ended {max(past).date()}, and no newer one of" if past else "no consent of"
+    if past:
+        return f"consent ended {max(past).date()}, and no newer one of {who} holds today"
+    return f"no consent of {who} holds today"
 
 
 def check_arrival(
