@@ -129,7 +129,8 @@ def _read(path: Path, *, allowed: frozenset[str]) -> Mapping[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f'settings file "{path}" could not be read: {error}') from None
+        why = (error.strerror or "").lower() if isinstance(error, OSError) else error
+        raise UsageError(f'settings file "{path}" could not be read: {why}') from None
     for key in values:
         if key in allowed:
             continue

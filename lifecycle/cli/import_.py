@@ -121,8 +121,9 @@ def _import(table: Path, output: Path | None, options: ImportOptions, call: Invo
 def _refuse_existing(output: Path | None, call: Invocation) -> None:
     """Never write over a table that somebody may have edited."""
     from lifecycle.domain.errors import Refused
+    from lifecycle.vault.files import is_stream
 
-    if output is not None and output.exists() and not call.yes:
+    if output is not None and output.exists() and not call.yes and not is_stream(output):
         raise Refused(
             f'"{output}" is there already, and may hold edits', hint="name another file, or say --yes"
         )

@@ -17,6 +17,7 @@ from lifecycle.domain.failpoints import hit
 from lifecycle.domain.filters import ALL, VoiceFilter
 from lifecycle.domain.policies import Policy
 from lifecycle.domain.retention import Status
+from lifecycle.formats import shown
 from lifecycle.registry.queries.notices import Notice
 from lifecycle.registry.queries.plans import PlanRow
 from lifecycle.registry.times import to_text
@@ -271,7 +272,7 @@ def plan_id_of(file: Path) -> str:
         content = read_small(file, limit=64 << 20)
     except OSError:
         raise NotFound(
-            f'"{file}" is neither a plan nor a file that can be read', hint="vlm policy plan"
+            f'"{shown(str(file))}" is neither a plan nor a file that can be read', hint="vlm policy plan"
         ) from None
     signed = verify_envelope(content, None)
     uid = signed.predicate.get("plan")

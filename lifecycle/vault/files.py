@@ -48,8 +48,8 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        if _is_stream(path):
-            path.write_bytes(content)
+        if is_stream(path):
+            _write_stream(path, content)
             return
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
         try:
@@ -66,8 +66,28 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
         raise unavailable(path.parent, error) from None
 
 
-def _is_stream(path: Path) -> bool:
-    return path.is_char_device() or path.is_fifo() or path.is_socket()
+def is_stream(path: Path) -> bool:
+    """Whether a path is a device or pipe, or names what this process has open, as /dev/stdout does."""
+    return _opened(path) is not None or path.is_char_device() or path.is_fifo() or path.is_socket()
+
+
+def _opened(path: Path) -> int | None:
+    """Return the descriptor that a path such as /dev/stdout or /dev/fd/3 names, None for any other path."""
+    named = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+    if str(path) in named:
+        return named[str(path)]
+    folder, name = os.path.split(path)
+    return int(name) if folder in ("/dev/fd", "/proc/self/fd") and name.isdecimal() else None
+
+
+def _write_stream(path: Path, content: bytes) -> None:
+    descriptor = _opened(path)
+    if descriptor is None:
+        path.write_bytes(content)
+        return
+    # Where it leads to a file, opening that anew would write over what follows; a copy shares its place.
+    with os.fdopen(os.dup(descriptor), "wb") as stream:
+        stream.write(content)
 
 
 def unavailable(place: Path, error: OSError) -> Unavailable:

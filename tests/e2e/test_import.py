@@ -63,6 +63,14 @@ def test_a_table_that_may_hold_edits_is_not_written_over(bare_vlm: Vlm) -> None:
     bare_vlm.ok("import", "project", "--dry-run", "-o", "voices.csv", "--yes")
 
 
+def test_a_proposed_table_goes_to_standard_output(bare_vlm: Vlm) -> None:
+    trees.pair(bare_vlm.folder / "project", "lin")
+
+    told = bare_vlm.ok("import", "project", "--dry-run", "-o", "/dev/stdout").out
+
+    assert told.removeprefix("\ufeff").startswith("name,weights,")
+
+
 def test_a_file_name_cannot_steer_a_terminal_or_a_spreadsheet(vlm: Vlm) -> None:
     trees.rvc(vlm.folder / "project" / "=cmd|x.pth")
     trees.rvc(vlm.folder / "project" / "a\x1b[31m.pth")

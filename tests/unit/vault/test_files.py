@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -41,6 +43,21 @@ def test_a_device_behind_a_link_is_not_replaced(tmp_path: Path) -> None:
 
     assert (tmp_path / "null").is_symlink()
     assert Path("/dev/null").is_char_device()
+
+
+def test_standard_output_that_leads_to_a_file_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    program = (
+        "from pathlib import Path; from lifecycle.vault.files import write_durably as write; import sys; "
+    )
+    program += "write(Path(sys.argv[1]), b'table, '); print('result')"
+
+    for name in ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"):
+        before = os.path.lexists(name) and Path(name).is_symlink()
+        with told.open("wb") as out:
+            subprocess.run([sys.executable, "-c", program, name], stdout=out, check=True)
+        assert told.read_bytes() == b"table, result\n"
+        assert Path(name).is_symlink() == before
 
 
 def test_a_folder_is_not_replaced(tmp_path: Path) -> None:
