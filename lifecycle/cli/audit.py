@@ -197,7 +197,7 @@ def _lines(found: AuditReport, *, new: bool) -> list[str]:
     ]
     told = _numbers({severity.value: found.count(severity) for severity in _severities()})
     nothing = "nothing new" if new else "nothing at risk"
-    line = f"{found.voices} voice{'' if found.voices == 1 else 's'}: {told or nothing}"
+    line = f"1 voice: {told or nothing}" if found.voices == 1 else f"{found.voices} voices: {told or nothing}"
     if found.accepted:
         risks = f"{found.accepted} risk{'' if found.accepted == 1 else 's'}"
         until = f" until {found.accepted_until:%Y-%m-%d}" if found.accepted_until else ""

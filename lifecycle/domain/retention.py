@@ -269,9 +269,8 @@ def _because(rule: Rule, base: datetime | None, timezone: str, *, substituted: b
         else event.format(day)
     )
     words = "" if rule.delete_after is None else rule.delete_after.words()
-    return (
-        f"{said}, and {words} {'is' if words.startswith('1 ') and words.count(' ') == 1 else 'are'} allowed"
-    )
+    one = words.startswith("1 ") and words.count(" ") == 1
+    return f"{said}, and {words} is allowed" if one else f"{said}, and {words} are allowed"
 
 
 def last_day(due: datetime, timezone: str) -> date:

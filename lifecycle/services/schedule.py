@@ -55,10 +55,10 @@ class Installed:
 
     def lines(self) -> list[str]:
         """Return it for people."""
-        done = {"install": "installed in", "remove": "removed from"}[self.verb]
-        would = {"install": "would install in", "remove": "would remove from"}[self.verb]
-        word = "nothing to change in" if not self.changed else would if self.dry_run else done
-        return [*(f"{word} {place}" for place in self.places), *self.then]
+        done = {"install": "installed in {0}", "remove": "removed from {0}"}[self.verb]
+        would = {"install": "would install in {0}", "remove": "would remove from {0}"}[self.verb]
+        said = "nothing to change in {0}" if not self.changed else would if self.dry_run else done
+        return [*(said.replace("{0}", place) for place in self.places), *self.then]
 
 
 class Scheduler(Protocol):
