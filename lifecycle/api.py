@@ -54,6 +54,7 @@ CURES = frozenset(
         "vlm golden record",
         "vlm lock",
         "vlm policy plan",
+        "vlm policy explain",
         "vlm backup create",
         "vlm subject show",
         "vlm unhold",

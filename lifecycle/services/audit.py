@@ -123,6 +123,7 @@ def _question(
     by: str | None,
 ) -> Question:
     now = rooms.clock()
+    policies, lost = load_policies(uow.audits.policies(wanted), own=policy_home(rooms))
     snapshot = Snapshot(
         voices=(),
         now=now,
@@ -134,10 +135,8 @@ def _question(
     )
     return Question(
         snapshot=snapshot,
-        policies={
-            name: with_history(policy, uow=uow, now=now)
-            for name, policy in load_policies(uow.audits.policies(wanted), own=policy_home(rooms)).items()
-        },
+        policies={name: with_history(policy, uow=uow, now=now) for name, policy in policies.items()},
+        policies_lost=lost,
         accepted=uow.risks.accepted(now=now),
         damaged=damages.by_digest,
         wanted=wanted,

@@ -27,11 +27,13 @@ class Context:
         damaged: Digest -> "changed" or "missing", of every stored file that is not what it was.
         cases: Open cases by the id of a voice that they concern.
         reviews: Days by which holds over a voice must be looked at again.
+        policies_lost: What is wrong with the policies that cannot be read, by name.
     """
 
     damaged: Mapping[str, str] = field(default_factory=dict)
     cases: Mapping[str, Sequence[CaseRow]] = field(default_factory=dict)
     reviews: Mapping[str, Sequence[date]] = field(default_factory=dict)
+    policies_lost: Mapping[str, str] = field(default_factory=dict)
 
 
 def voice_facts(
@@ -49,6 +51,7 @@ def voice_facts(
         name=voice.name,
         state=voice.state,
         policy=policy,
+        policy_lost=around.policies_lost.get(voice.policy, ""),
         registered_at=voice.created_at,
         mute=voice.mute,
         owner=voice.owner,

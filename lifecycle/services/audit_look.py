@@ -40,12 +40,14 @@ class Question:
 
     Attributes:
         snapshot: The moment, the machine, and the commands that exist; no voices.
+        policies_lost: What is wrong with those that cannot be read, by name.
         damaged: Digest -> "changed" or "missing".
         limit: So many findings of one risk and severity are listed one by one.
     """
 
     snapshot: Snapshot
     policies: Mapping[str, Policy]
+    policies_lost: Mapping[str, str]
     accepted: Sequence[AcceptedRow]
     damaged: Mapping[str, str]
     wanted: VoiceFilter
@@ -158,6 +160,7 @@ def suspects(question: Question, *, uow: UnitOfWork) -> set[int]:
         kinds=KINDS,
         runtimes=bool(question.snapshot.runtimes),
     )
+    found |= uow.audits.under(question.policies_lost, question.wanted)
     return found | uow.audits.holders(question.damaged, question.wanted)
 
 
@@ -213,7 +216,12 @@ def _voices(
     ids: Sequence[int], question: Question, answer: Answer, *, uow: UnitOfWork, progress: Progress
 ) -> None:
     step = progress.step("look", len(ids), "voices")
-    context = Context(question.damaged, uow.cases.open_by_voice(), uow.cases.reviews_by_voice())
+    context = Context(
+        question.damaged,
+        uow.cases.open_by_voice(),
+        uow.cases.reviews_by_voice(),
+        question.policies_lost,
+    )
     folds = {asked.word: counted.fold for asked, counted in answer.notices if counted.fold is not None}
     for start in range(0, len(ids), _BATCH):
         part = ids[start : start + _BATCH]

@@ -16,7 +16,7 @@ from lifecycle.runtimes.model import Runtime
 from lifecycle.runtimes.worker import Limits
 from lifecycle.services.golden import golden_of
 from lifecycle.services.guard import check_use
-from lifecycle.services.policy import load_policy, policy_home
+from lifecycle.services.policy import load_policies, policy_home
 from lifecycle.services.trial import (
     Material,
     Outcome,
@@ -102,7 +102,8 @@ class Bench:
             return Outcome(Verdict.NOT_CHECKED, "torch opens none of its files")
         if self._fence is None:
             return Outcome(Verdict.NOT_CHECKED, _NO_FENCE)
-        policy = load_policy(material.voice.policy, own=policy_home(self._rooms))
+        named = material.voice.policy
+        policy = load_policies({named}, own=policy_home(self._rooms))[0][named]
         caught: list[Outcome] = []
         speaks = material.subject.way is Way.SPEAK
         with failures_as_outcomes(caught, code="engine" if speaks else "own"):

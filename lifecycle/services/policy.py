@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from lifecycle.bootstrap import Rooms
@@ -80,9 +81,22 @@ def known_policies(*, own: Path | None = None) -> list[tuple[str, Path]]:
     return sorted(found.items())
 
 
-def load_policies(names: set[str], *, own: Path | None = None) -> dict[str, Policy]:
-    """Read each policy once; see `load_policy`."""
-    return {name: load_policy(name, own=own) for name in sorted(names)}
+def load_policies(names: set[str], *, own: Path | None = None) -> tuple[dict[str, Policy], dict[str, str]]:
+    """Read each policy once.
+
+    Returns:
+        The policies, and of those that cannot be read what is wrong with them ("is gone", "cannot be read"). In the
+        place of such a one stands the shipped default without a rule: what nobody can read deletes nothing.
+    """
+    found: dict[str, Policy] = {}
+    lost: dict[str, str] = {}
+    for name in sorted(names):
+        try:
+            found[name] = load_policy(name, own=own)
+        except (NotFound, UsageError) as error:
+            lost[name] = "is gone" if isinstance(error, NotFound) else "cannot be read"
+            found[name] = replace(load_policy("default"), name=name, rules=())
+    return found, lost
 
 
 def _path_of(name: str, own: Path | None) -> Path | None:

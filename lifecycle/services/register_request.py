@@ -42,7 +42,7 @@ class RegisterRequest:
         own_voice: The voice is the caller's own, so no consent is asked for.
         move: Remove the original recordings once their sealed copies were read back.
         rights: What the voice may be used for, in words.
-        contract_ends: The last day of the contract with its person, in UTC.
+        contract_ends: The last day of the contract with its person.
         recorded_on: The day of the recordings; without it nobody knows, since times of files are not believed.
     """
 
@@ -103,13 +103,13 @@ class RegisterRequest:
 
     @property
     def contract_end(self) -> datetime | None:
-        """The moment at which the contract ends."""
-        return _end_of(self.contract_ends)
+        """The moment that stands for the contract's last day."""
+        return _noon_of(self.contract_ends)
 
     @property
     def recorded_at(self) -> datetime | None:
-        """The moment that stands for the day of the recordings: its end, in UTC."""
-        return _end_of(self.recorded_on)
+        """The moment that stands for the day of the recordings."""
+        return _noon_of(self.recorded_on)
 
     def check(self) -> None:
         """Refuse what contradicts itself.
@@ -140,6 +140,11 @@ class RegisterRequest:
 
 def _end_of(day: date | None) -> datetime | None:
     return None if day is None else datetime.combine(day, time.max, UTC)
+
+
+def _noon_of(day: date | None) -> datetime | None:
+    # Noon is the same day in every zone from UTC-12 to UTC+11; further east it is the next, so nothing goes early.
+    return None if day is None else datetime.combine(day, time(12), UTC)
 
 
 def _check_terms(request: RegisterRequest, again: str) -> None:

@@ -264,7 +264,7 @@ def _kept(
 ) -> list[dict[str, Any]]:
     """Return what is kept and until when, with the rule that says so."""
     kept: list[dict[str, Any]] = []
-    policies = load_policies({voice.policy for voice in voices}, own=policy_home(rooms))
+    policies, lost = load_policies({voice.policy for voice in voices}, own=policy_home(rooms))
     for voice in voices:
         given = {uid: uow.subjects.consents(uid, voice_uid=voice.uid) for uid in voice.subject_uids}
         facts = facts_of(voice, uow.voices.artifacts(voice.uid), given)
@@ -272,6 +272,9 @@ def _kept(
             until = None if each.delete_due >= NEVER else _time(each.delete_due)
             what = ", ".join(sorted(str(one) for one in each.rule.applies_to.classes))
             kept.append({"voice": voice.name or None, "what": what, "until": until, "because": each.because})
+        if voice.policy in lost:
+            because = f'its policy "{voice.policy}" {lost[voice.policy]}, so that nobody can say until when'
+            kept.append({"voice": voice.name or None, "what": "voice", "until": None, "because": because})
     ends = evidence_ends(rooms)
     for paper in uow.subjects.papers(subject.uid):
         until = ends.get(paper.key_id)

@@ -29,6 +29,7 @@ RISKS: dict[str, str] = {
     "consent-due-soon": "a consent ends soon",
     "recordings-past-policy": "recordings are held longer than the policy allows",
     "past-policy": "the policy says that it is time to retire or erase the voice, or to decide",
+    "no-policy": "its policy cannot be read, so nothing is due by it",
     "not-verified": "no verdict for longer than the policy allows",
     "golden-pending": "there is nothing yet to compare the voice with",
     "unfinished-purge": "a purge was begun and not finished",
@@ -137,10 +138,9 @@ def _clock(snapshot: Snapshot) -> Iterator[Risk]:
 def _damage(voice: VoiceFacts, _snapshot: Snapshot) -> Iterator[Risk]:
     for damage in voice.damage:
         risk = "missing-artifact" if damage.state == "missing" else "hash-drift"
-        what = "is gone from the store" if damage.state == "missing" else "changed on disk"
-        yield Risk(
-            voice.name, risk, Severity.CRITICAL, f"{damage.role} {what}", _mending(voice.name, damage.role)
-        )
+        role = damage.role
+        what = f"{role} is gone from the store" if damage.state == "missing" else f"{role} changed on disk"
+        yield Risk(voice.name, risk, Severity.CRITICAL, what, _mending(voice.name, role))
 
 
 def _recordings(voice: VoiceFacts, snapshot: Snapshot) -> Iterator[Risk]:
@@ -196,9 +196,14 @@ def _consent(voice: VoiceFacts, snapshot: Snapshot, purge: str) -> Iterator[Risk
 
 def _policy(voice: VoiceFacts, snapshot: Snapshot) -> Iterator[Risk]:
     """What the policy says is due; that a consent is over is told by a graver risk already."""
+    policy, told = voice.policy, set()
+    if voice.policy_lost:
+        gone = voice.policy_lost == "is gone"
+        cure = f"vlm register {voice.name} --policy NAME" if gone else f"vlm policy explain {policy.name}"
+        what = f'policy "{policy.name}" {voice.policy_lost}, so nothing is due by it'
+        yield Risk(voice.name, "no-policy", Severity.WARNING, what, cure)
     if voice.retention is None:
         return
-    policy, told = voice.policy, set()
     for each in strongest(decisions(policy, voice.retention, horizon=snapshot.now)):
         risk = "recordings-past-policy" if each.action is Action.PURGE_AUDIO else "past-policy"
         of_consent = each.rule.time_base in {TimeBase.CONSENT_ENDED, TimeBase.CONSENT_WITHDRAWN}

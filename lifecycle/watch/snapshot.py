@@ -38,6 +38,7 @@ class VoiceFacts:
     """One voice at the moment of the audit.
 
     Attributes:
+        policy_lost: What is wrong with its policy where that cannot be read: "is gone", "cannot be read".
         retention: What its policy counts from; None where nobody fetched it.
         recordings_since: When the oldest recording that is still held came; None if none is held.
         subjects: How many persons the voice names; `own_voice` says that the user is the one.
@@ -72,6 +73,7 @@ class VoiceFacts:
     image: bool = False
     export: bool = False
     pickled_only: bool = False
+    policy_lost: str = ""
     retention: Facts | None = None
     cases: Sequence[DueCase] = ()
     hold_reviews: Sequence[date] = ()

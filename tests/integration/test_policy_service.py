@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lifecycle.api import Lifecycle
 from lifecycle.bootstrap import Rooms
 from lifecycle.domain import failpoints
 from lifecycle.domain.errors import IntegrityError, NotFound, Refused
@@ -613,3 +614,24 @@ def test_a_crash_while_planning_leaves_no_plan_and_no_notice(folder: Path) -> No
 
     assert verbs(folder) == before
     assert len(planned(folder).noticed) == 3
+
+
+def test_an_audit_outlives_a_policy_that_is_gone_or_wrong(folder: Path) -> None:
+    own = folder / "policies" / "mine.yaml"
+    text = own.read_text(encoding="utf-8")
+    found = {}
+    for what, change_it in (
+        ("is gone", own.unlink),
+        ("cannot be read", lambda: own.write_text("a: [", "utf-8")),
+    ):
+        change_it()
+        with session(folder, now=DUE) as rooms:
+            report = Lifecycle(rooms).audit()
+        found[what] = {each.risk.voice: each.risk for each in report.listed if each.risk.risk == "no-policy"}
+        own.write_text(text, encoding="utf-8")
+
+    for what, risks in found.items():
+        assert set(risks) >= {"ann", "bob", "cid"}
+        assert risks["ann"].message == f'policy "mine" {what}, so nothing is due by it'
+    assert found["is gone"]["ann"].next == "vlm register ann --policy NAME"
+    assert found["cannot be read"]["ann"].next == "vlm policy explain mine"

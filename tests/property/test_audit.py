@@ -192,6 +192,7 @@ registries = st.fixed_dictionaries(
             st.sampled_from(DIGESTS).map(str), st.sampled_from(["changed", "missing"]), max_size=2
         ),
         "policies": policies(),
+        "lost": st.dictionaries(st.sampled_from(["default", "strict"]), st.just("is gone"), max_size=1),
         "runtimes": st.sampled_from([[], ["2.13.0"]]),
     }
 )
@@ -282,6 +283,7 @@ def question(made: dict[str, Any], names: list[str], **more: Any) -> Question:
     asked = Question(
         snapshot=Snapshot((), NOW, "2.13.0", COMMANDS, runtimes=made["runtimes"], highest_seen=NOW),
         policies=made["policies"],
+        policies_lost=made["lost"],
         accepted=accepted,
         damaged=made["damaged"],
         wanted=ALL,
@@ -294,7 +296,9 @@ def question(made: dict[str, Any], names: list[str], **more: Any) -> Question:
 
 def everything(asked: Question, uow: UnitOfWork) -> list[tuple[Any, ...]]:
     """Look at every voice, one by one: what the rules say when nobody chose for them."""
-    context = Context(asked.damaged, uow.cases.open_by_voice(), uow.cases.reviews_by_voice())
+    context = Context(
+        asked.damaged, uow.cases.open_by_voice(), uow.cases.reviews_by_voice(), asked.policies_lost
+    )
     found = [(None, risk) for risk in machine_risks(asked.snapshot)]
     for looked in uow.audits.look(range(1, 1000)):
         if asked.wanted.matches(looked.voice):

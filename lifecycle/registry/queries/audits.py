@@ -101,7 +101,7 @@ class AuditQueries:
         Args:
             runtimes: Whether there is one, so that a golden could be made.
         """
-        conditions = [wrong_verdict(), unfinished(), lost_lock(), promised(now)]
+        conditions = [wrong_verdict(), unfinished(), lost_lock(), *promised(now)]
         conditions += [without_golden(kinds)] if runtimes else []
         for policy in policies:
             conditions += [*recordings(policy, now), *stale(policy, now), *due(policy, now)]
@@ -115,6 +115,13 @@ class AuditQueries:
         found: set[int] = set()
         for part in slices(digests):
             found |= set(self._ids(meant(wanted), holding(part)))
+        return found
+
+    def under(self, policies: Iterable[str], wanted: VoiceFilter) -> set[int]:
+        """Return the voices, of those that are meant, that name one of these policies."""
+        found: set[int] = set()
+        for part in slices(policies):
+            found |= set(self._ids(meant(wanted), t.voices.c.policy.in_(part)))
         return found
 
     def _ids(self, *conditions: Any) -> list[int]:

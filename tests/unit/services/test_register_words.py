@@ -9,6 +9,7 @@ import pytest
 
 from lifecycle.cli.register import references
 from lifecycle.domain.errors import NotFound, UnreadableFile, UsageError
+from lifecycle.domain.time_bases import local_day
 from lifecycle.formats import Inspection, TensorInfo
 from lifecycle.services.recordings import MAX_DEPTH, find_recordings
 from lifecycle.services.register_request import RegisterRequest
@@ -83,3 +84,15 @@ def test_files_come_in_the_order_of_their_paths(tmp_path: Path) -> None:
 
     assert found.files == sorted(found.files)
     assert len(found.files) == 3
+
+
+@pytest.mark.parametrize(
+    "zone", ["America/Los_Angeles", "Europe/Berlin", "Asia/Shanghai", "Australia/Brisbane"]
+)
+def test_a_day_is_that_day_wherever_the_policy_counts(zone: str) -> None:
+    told = RegisterRequest("kol", recorded_on=date(2024, 5, 6), contract_ends=date(2026, 12, 31))
+
+    assert told.recorded_at is not None
+    assert told.contract_end is not None
+    assert local_day(told.recorded_at, zone) == date(2024, 5, 6)
+    assert local_day(told.contract_end, zone) == date(2026, 12, 31)

@@ -28,6 +28,7 @@ COMMANDS = frozenset(
         "vlm doctor",
         "vlm golden record",
         "vlm policy plan",
+        "vlm policy explain",
     }
 )
 SOUND = VoiceFacts(
@@ -114,6 +115,7 @@ def test_what_cannot_wait_is_critical(voice, risk):
             "not-verified",
         ),
         (replace(SOUND, golden="pending"), "golden-pending"),
+        (replace(SOUND, policy_lost="is gone"), "no-policy"),
         (replace(SOUND, unfinished_purge=True), "unfinished-purge"),
         (
             replace(SOUND, retention=facts(State.ACTIVE, DataClass.SOURCE, days=6 * 365)),
