@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,8 +93,8 @@ class Created:
                 f"  {self.before_purge} earlier snapshot(s) are older than the last purge: they hold what was "
                 "destroyed, as ciphertext without its keys, and models of erased voices in plain:"
             )
-            told.append(f"  vlm backup prune {self.backup} --keep 1")
-        return [*told, f"next: vlm backup check {self.backup}"]
+            told.append(f"  vlm backup prune {shlex.quote(str(self.backup))} --keep 1")
+        return [*told, f"next: vlm backup check {shlex.quote(str(self.backup))}"]
 
     def _lacking(self) -> str:
         return f"{len(self.missing)} file(s) of the registry are missing or damaged, so they are in no backup"
@@ -174,7 +175,7 @@ class Checked:
             body["error"] = {
                 "code": IntegrityError.code,
                 "message": f"the backup is damaged: {len(self.problems)} finding(s)",
-                "hint": f"make a new one: vlm backup create {self.backup}",
+                "hint": f"make a new one: vlm backup create {shlex.quote(str(self.backup))}",
             }
         return body
 
@@ -233,7 +234,10 @@ class Listed:
         from lifecycle.render.output import columns, megabytes
 
         if not self.snapshots:
-            return [f"no finished backup in {self.backup}", f"make one: vlm backup create {self.backup}"]
+            return [
+                f"no finished backup in {self.backup}",
+                f"make one: vlm backup create {shlex.quote(str(self.backup))}",
+            ]
         return columns(
             [
                 [each.name, f"{each.files} files", megabytes(each.size_bytes), f"{each.trail_size} events"]
@@ -276,8 +280,8 @@ class Pruned:
         """Return the result for people."""
         from lifecycle.render.output import megabytes
 
-        freed = f"{self.freed_files} file(s) that no other needs, {megabytes(self.freed_bytes)}"
-        told = f"{len(self.removed)} snapshot(s) and {freed}; {len(self.kept)} stay"
+        gone, files, freed = len(self.removed), self.freed_files, megabytes(self.freed_bytes)
+        told = f"{gone} snapshot(s) and {files} file(s) that no other needs, {freed}; {len(self.kept)} stay"
         first = f"would remove {told}" if self.dry_run else f"removed {told}"
         return [first, *(f"  {name}" for name in self.removed)]
 

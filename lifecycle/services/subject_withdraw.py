@@ -125,8 +125,10 @@ class Withdrawn:
         from lifecycle.render.output import columns
 
         which = "" if self.voice is None else f" for {self.voice}"
-        what = f"{self.consents} consent{'s' if self.consents != 1 else ''} of {self.subject}{which}"
-        first = f"would withdraw {what}" if self.dry_run else f"withdrew {what}"
+        n, plural = self.consents, "" if self.consents == 1 else "s"
+        first = f"withdrew {n} consent{plural} of {self.subject}{which}"
+        if self.dry_run:
+            first = f"would withdraw {n} consent{plural} of {self.subject}{which}"
         if not self.created:
             first = f"{self.subject} withdrew{which} already"
         named = "" if self.dry_run and self.created else f"case {self.case.uid[:SHORT]}, "
