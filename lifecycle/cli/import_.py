@@ -87,6 +87,8 @@ def _cells(
 
 
 def _look(folder: Path, output: Path | None, cells: dict[str, str], call: Invocation) -> None:
+    import shlex
+
     from lifecycle.domain.errors import UsageError
     from lifecycle.render.progress import TerminalProgress
     from lifecycle.services.import_propose import propose, table_of
@@ -94,7 +96,7 @@ def _look(folder: Path, output: Path | None, cells: dict[str, str], call: Invoca
     if not call.dry_run:
         raise UsageError(
             f'"{folder}" is a folder: look at it first, edit the table, then import that',
-            hint=f"vlm import {folder} --dry-run -o voices.csv",
+            hint=f"vlm import {shlex.quote(str(folder))} --dry-run -o voices.csv",
         )
     _refuse_existing(output, call)
     progress = TerminalProgress(quiet=call.quiet or call.json)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -35,6 +36,11 @@ class BackupFolder:
     def blobs(self) -> Path:
         """Where the files lie, each under its BLAKE3."""
         return self.root / "blobs"
+
+    @property
+    def quoted(self) -> str:
+        """The folder's path as commands take it."""
+        return shlex.quote(str(self.root))
 
     @property
     def snapshots(self) -> Path:
@@ -74,13 +80,17 @@ class BackupFolder:
         """
         names = self.names()
         if not names:
-            raise NotFound(f'"{self.root}" holds no finished backup', hint=f"vlm backup create {self.root}")
+            raise NotFound(
+                f'"{self.root}" holds no finished backup',
+                hint=f"vlm backup create {self.quoted}",
+            )
         if name is None:
             return names[-1]
         found = [each for each in names if name and (each == name or each.endswith(f"-{name}"))]
         if len(found) != 1:
             raise NotFound(
-                f'there is no snapshot "{name}" in the backup', hint=f"vlm backup list {self.root}"
+                f'there is no snapshot "{name}" in the backup',
+                hint=f"vlm backup list {self.quoted}",
             )
         return found[0]
 

@@ -89,7 +89,7 @@ def _needed(folder: BackupFolder, names: list[str]) -> set[Digest]:
         except IntegrityError as error:
             raise IntegrityError(
                 f"snapshot {name} is damaged, so nobody knows what it needs, and nothing was removed: {error.message}",
-                hint=f"vlm backup check {folder.root}",
+                hint=f"vlm backup check {folder.quoted}",
             ) from None
         needed |= {entry.digest for entry in m.read_list(place / m.LIST)}
         needed |= {part.digest for part in manifest.extras}

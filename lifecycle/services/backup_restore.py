@@ -121,7 +121,7 @@ def _refuse_unfit(manifest: m.Manifest, folder: BackupFolder, keys: _Keys) -> No
     from lifecycle.vault.keybag import newest_keybag
 
     if manifest.installation != folder.installation:
-        raise IntegrityError("the snapshot is of another registry", hint=f"vlm backup check {folder.root}")
+        raise IntegrityError("the snapshot is of another registry", hint=f"vlm backup check {folder.quoted}")
     if manifest.schema > HEAD:
         raise IntegrityError(
             f"the snapshot was written by a newer vlm (schema {manifest.schema}, this one knows {HEAD})",
@@ -131,12 +131,12 @@ def _refuse_unfit(manifest: m.Manifest, folder: BackupFolder, keys: _Keys) -> No
     if max(held) < manifest.epoch:
         raise IntegrityError(
             f'the keys in "{keys.now}" are older than the snapshot, so nothing sealed in it would open',
-            hint=f"vlm backup list {folder.root}",
+            hint=f"vlm backup list {folder.quoted}",
         )
     if manifest.epoch not in held and newest_keybag(keys.now / "keybags") is None:
         raise IntegrityError(
             "the snapshot is from before a purge, and there is no keybag beside the keys to open what survived it",
-            hint=f"vlm backup list {folder.root}",
+            hint=f"vlm backup list {folder.quoted}",
         )
 
 
@@ -174,7 +174,7 @@ def _restore(
     place = folder.snapshots / manifest.name
     flaw = part_flaw(place / m.LIST, manifest.part(m.LIST))
     if flaw:
-        raise IntegrityError(f"the snapshot is damaged: {flaw}", hint=f"vlm backup check {folder.root}")
+        raise IntegrityError(f"the snapshot is damaged: {flaw}", hint=f"vlm backup check {folder.quoted}")
     wanted = [(e.digest, e.size) for e in m.read_list(place / m.LIST) if e.state == m.HELD]
     lacking = [(digest, size) for digest, size in wanted if not lies_there(home / "blobs", digest, size)]
     databases = sum(manifest.part(name).size for name in m.DATABASES)
@@ -203,7 +203,7 @@ def _restore(
 def _copy_database(source: Path, target: Path, part: m.Part, folder: BackupFolder) -> None:
     flaw = part_flaw(source, part)
     if flaw:
-        raise IntegrityError(f"the snapshot is damaged: {flaw}", hint=f"vlm backup check {folder.root}")
+        raise IntegrityError(f"the snapshot is damaged: {flaw}", hint=f"vlm backup check {folder.quoted}")
     for end in ("", "-wal", "-shm", "-journal"):
         target.with_name(target.name + end).unlink(missing_ok=True)
     stream_durably(source, target)
@@ -247,7 +247,7 @@ def _copy_blobs(
     if bad:
         raise IntegrityError(
             f"{len(bad)} file(s) of the backup are missing or damaged, the first is {bad[0].hex[:12]}",
-            hint=f"vlm backup check {folder.root} --read-data",
+            hint=f"vlm backup check {folder.quoted} --read-data",
         )
 
 
@@ -257,7 +257,8 @@ def _copy_extras(folder: BackupFolder, home: Path, manifest: m.Manifest) -> None
         flaw = part_flaw(source, replace(part, name=source.name))
         if flaw:
             raise IntegrityError(
-                f'"{part.name}" in the backup is missing or damaged', hint=f"vlm backup check {folder.root}"
+                f'"{part.name}" in the backup is missing or damaged',
+                hint=f"vlm backup check {folder.quoted}",
             )
         make_private((home / part.name).parent)
         write_durably(home / part.name, read_small(source, limit=_MOST_BYTES))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,11 +79,10 @@ class Proposal:
             places = _some([f"{path} ({number})" for path, number in self.left_over])
             lines.append(f"recordings that no row names, so that they stay as they are: {count}, in {places}")
         if self.output is not None:
-            lines.append(
-                f"next: say in {self.output} whose voices they are, then: vlm import {self.output} --check"
-            )
+            check = f"vlm import {shlex.quote(self.output)} --check"
+            lines.append(f"next: say in {self.output} whose voices they are, then: {check}")
         elif self.rows:
-            lines.append(f"next: vlm import {self.folder} --dry-run -o voices.csv")
+            lines.append(f"next: vlm import {shlex.quote(self.folder)} --dry-run -o voices.csv")
         return lines
 
     def _row(self, kind: str, row: Mapping[str, str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -129,7 +130,7 @@ class Imported:
     def _hint(self) -> str | None:
         if self.stopped is not None:
             return self.stopped
-        return f"mend the rows, then: vlm import {self.table}"
+        return f"mend the rows, then: vlm import {shlex.quote(self.table)}"
 
     def lines(self) -> list[str]:
         """Return it for people: the answer first, then each failure with its line."""
@@ -167,10 +168,11 @@ class Imported:
         return lines + _some(columns([[f"  {path}", str(count)] for path, count in self.places.items()]))
 
     def _next(self) -> str | None:
+        again = f"vlm import {shlex.quote(self.table)}"
         if self.checked_only:
-            return f"vlm import {self.table}"
+            return again
         if self.places:
-            return f"vlm import {self.table} --move    (removes them once their sealed copies were read back)"
+            return f"{again} --move    (removes them once their sealed copies were read back)"
         return "vlm audit"
 
 

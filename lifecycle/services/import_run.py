@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -72,7 +73,8 @@ def _refuse_whole(table: Table, *, check: bool) -> None:
     name = shown(table.path.name)
     more = f", and {len(whole) - 1} more such lines" if len(whole) > 1 else ""
     raise UsageError(
-        f"{whole[0].sentence(name)}{more}; nothing was registered", hint=f"vlm import {name} --check"
+        f"{whole[0].sentence(name)}{more}; nothing was registered",
+        hint=f"vlm import {shlex.quote(shown(str(table.path)))} --check",
     )
 
 
@@ -210,7 +212,7 @@ class _Import:
         try:
             done = register(request, rooms=self._inner, also=also, among=among)
         except (Unavailable, Busy, IntegrityError) as error:
-            again = f"vlm import {shown(str(self._table.path))}"
+            again = f"vlm import {shlex.quote(shown(str(self._table.path)))}"
             return _broke(wanted, error), f"{error.hint}, then: {again}" if error.hint else again
         except VlmError as error:
             return _broke(wanted, error), None

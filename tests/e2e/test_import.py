@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shlex
 from pathlib import Path
 
 from lifecycle.services.import_csv import write_table
@@ -69,6 +70,25 @@ def test_a_proposed_table_goes_to_standard_output(bare_vlm: Vlm) -> None:
     told = bare_vlm.ok("import", "project", "--dry-run", "-o", "/dev/stdout").out
 
     assert told.removeprefix("\ufeff").startswith("name,weights,")
+
+
+def test_every_next_command_works_when_it_is_pasted(vlm: Vlm) -> None:
+    trees.pair(vlm.folder / "林 小姐's" / "project", "lin")
+    folder, place = "林 小姐's/project", "second copy/vlm"
+    (vlm.folder / "second copy").mkdir()
+
+    looked = vlm.ok("import", folder, "--dry-run").out
+    asked = vlm.run("import", folder).err
+    proposed = vlm.ok("import", folder, "--dry-run", "-o", f"{folder}/my voices.csv").out
+    checked = vlm.ok("import", f"{folder}/my voices.csv", "--check").out
+    made = vlm.ok("backup", "create", place).out
+    missing = vlm.run("backup", "check", place, "--snapshot", "nothing").err
+
+    told = [looked, asked, proposed, checked, made, missing]
+    commands = [shlex.split(text.splitlines()[-1].partition("vlm ")[2]) for text in told]
+    names = [word for words in commands for word in words if "/" in word]
+    assert len(names) == len(told)
+    assert all((vlm.folder / name).exists() for name in names)
 
 
 def test_a_file_name_cannot_steer_a_terminal_or_a_spreadsheet(vlm: Vlm) -> None:
