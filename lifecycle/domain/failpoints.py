@@ -34,6 +34,7 @@ POINTS: tuple[str, ...] = (
     "states.before_commit",
     "register.after_files",
     "register.before_commit",
+    "register.before_keep",
     "register.after_commit",
     "register.during_move",
     "import.after_row",

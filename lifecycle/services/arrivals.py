@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from lifecycle.domain.digest import Digest
+from lifecycle.domain.errors import VlmError
 from lifecycle.formats import Inspection, inspect
 from lifecycle.services.arrivals_ahead import Ahead, changed, looks_in, looks_of
 from lifecycle.services.inspect import opened, require_safe
@@ -214,10 +215,20 @@ class Arrivals:
         self._new.clear()
 
     def drop(self) -> None:
-        """Remove what came in and was not kept."""
+        """Remove what came in, unless rows name it: an interruption may come just after they were committed."""
+        named = self._named() if self._new else set()
         for digest in self._new:
-            self._rooms.vault.blobs.remove(digest)
+            if named is not None and str(digest) not in named:
+                self._rooms.vault.blobs.remove(digest)
         self._new.clear()
+
+    def _named(self) -> set[str] | None:
+        """Return what the registry names; None where it cannot be asked, and the doctor sweeps later."""
+        try:
+            with self._rooms.registry.read() as uow:
+                return uow.voices.blob_digests()
+        except VlmError:
+            return None
 
 
 @contextmanager

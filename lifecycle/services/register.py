@@ -78,6 +78,7 @@ def register(
         _settle_version(begun, intake, reader)
         coming.settle()
         created = _commit(begun, intake, rooms, also=also)
+        hit("register.before_keep")
         coming.keep()
         hit("register.after_commit")
         stored = coming.stored_bytes

@@ -332,6 +332,29 @@ class TestTable:
             done = import_table(path, rooms=rooms)
         assert [row.result for row in done.rows] == ["unchanged", "registered", "registered"]
 
+    def test_an_interruption_just_after_a_row_was_committed_keeps_its_files(self, tmp_path: Path):
+        path = table(tmp_path, *voices(tmp_path, 2))
+
+        def interrupt() -> None:
+            raise KeyboardInterrupt
+
+        arm("register.before_keep", interrupt)
+        try:
+            with session(tmp_path) as rooms, pytest.raises(KeyboardInterrupt):
+                import_table(path, rooms=rooms)
+        finally:
+            arm(None)
+
+        with session(tmp_path) as rooms:
+            with rooms.registry.read() as uow:
+                named = uow.voices.blob_digests()
+            assert named
+            assert named == {str(digest) for digest in rooms.vault.blobs}
+            assert [word for _, word in results(import_table(path, rooms=rooms))] == [
+                "unchanged",
+                "registered",
+            ]
+
     def test_contract_rights_and_the_day_of_the_recordings_are_kept(self, tmp_path: Path):
         (row,) = voices(tmp_path, 1)
         recordings(tmp_path / "takes")
