@@ -197,7 +197,9 @@ def withdraw(
     if not dry_run and not yes:
         planned = run(request, rooms=rooms, dry_run=True)
         for line in planned.lines():
-            call.say(line)
+            # Nobody asked for a dry run: what will be is shown before the question.
+            if not line.endswith("(--dry-run)"):
+                call.say(line)
         call.confirm("withdraw it now?")
     done = run(request, rooms=rooms, dry_run=dry_run)
     call.end(done.to_json(), done.lines())

@@ -82,7 +82,8 @@ class ListedCase:
             ended = "done" if case.outcome is Outcome.DONE else "closed"
             return f"{ended} {case.closed_at.date()}"
         days = self.days_left
-        left = "today" if days == 0 else f"in {days} day(s)" if days > 0 else f"{-days} day(s) overdue"
+        one = {-1: "1 day overdue", 0: "today", 1: "in 1 day"}
+        left = one.get(days) or (f"in {days} days" if days > 0 else f"{-days} days overdue")
         return f"due {case.due_on}, {left}"
 
 

@@ -161,9 +161,13 @@ def checked_id(told: str) -> str:
     """Return an id of a person without blanks around it.
 
     Raises:
-        UsageError: It is empty or too long.
+        UsageError: It is empty or too long, or a character of it cannot be printed.
     """
     told = told.strip(" \t\r\n")
+    if told != OWN_VOICE and not told.isprintable():
+        raise UsageError(
+            "an id of a subject has no line ends and no control characters", hint="vlm subject add --help"
+        )
     if not told or len(told) > MAX_ID:
         raise UsageError(f"an id of a subject has 1 to {MAX_ID} characters", hint="vlm subject add --help")
     return told

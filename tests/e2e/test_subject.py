@@ -43,6 +43,8 @@ def test_the_life_of_a_consent_speaks_as_its_schemas_say(vlm: Vlm, tmp_path: Pat
 
     received = ("--received", TODAY, "--reference", "T-2231", "--json")
     planned = check("subject-withdraw", vlm.run("subject", "withdraw", who, *received, "--dry-run"))
+    asked = vlm.run("subject", "withdraw", who, *received[:-1])
+    assert (asked.code, "--dry-run)" in asked.out + asked.err) == (4, False)
     fails(vlm.run("subject", "withdraw", who, *received), 4, "refused")
     assert check("subject-case-list", vlm.run("subject", "case", "list", "--json"))["cases"] == []
     done = check("subject-withdraw", vlm.run("subject", "withdraw", who, *received, "--yes"))
@@ -58,6 +60,7 @@ def test_the_life_of_a_consent_speaks_as_its_schemas_say(vlm: Vlm, tmp_path: Pat
 def test_what_cannot_be_is_one_sentence_with_its_exit_code(vlm: Vlm) -> None:
     cases = [
         (("show", "nobody"), 3, "not_found"),
+        (("add", "Lin\x1b[2J"), 2, "usage"),
         (("add", ""), 2, "usage"),
         (("withdraw", "10042", "--received", "2999-01-01", "--yes"), 2, "usage"),
         (("withdraw", "10042", "--received", "yesterday", "--yes"), 2, "usage"),
