@@ -69,25 +69,32 @@ def meant(wanted: VoiceFilter) -> Any:
 
 
 def superseded() -> Any:
-    """Return the ids of versions that are not their voice's current one; few, so that they are looked up at once."""
+    """Return the versions that are not their voice's current one, as a table of ids to be joined.
+
+    A join, and no "not in": what does not fit into a server's memory would be read again for every row.
+    """
     newer, older = t.versions.alias("newer"), t.versions.alias("older")
     over = select(older.c.id).join(
         newer,
         and_(
             newer.c.voice_id == older.c.voice_id,
             newer.c.number > older.c.number,
+            # Said by the line above already, but so only the few voices with several versions are looked up.
+            newer.c.number > 1,
             newer.c.withdrawn_at.is_(None),
         ),
     )
-    return over.union(select(t.versions.c.id).where(t.versions.c.withdrawn_at.is_not(None)))
+    return over.union(select(t.versions.c.id).where(t.versions.c.withdrawn_at.is_not(None))).subquery()
 
 
 def _has(*conditions: Any, current: bool = True) -> Any:
     """A voice has a file that is there and meets conditions; of the current version, or of none in particular."""
     here = [a.voice_id == v.id, a.present.is_(True), *conditions]
-    if current:
-        here.append(or_(a.version_id.is_(None), a.version_id.not_in(superseded())))
-    return exists().where(*here)
+    if not current:
+        return exists().where(*here)
+    over = superseded()
+    files = t.artifacts.outerjoin(over, over.c.id == a.version_id)
+    return exists(select(a.id).select_from(files).where(*here, over.c.id.is_(None)).correlate(t.voices))
 
 
 def _consent(*conditions: Any) -> Any:
@@ -96,9 +103,17 @@ def _consent(*conditions: Any) -> Any:
     return exists().where(
         link.voice_id == v.id,
         c.subject_id == link.subject_id,
-        or_(c.voice_id.is_(None), c.voice_id == v.id),
+        covering(v.id),
         *conditions,
     )
+
+
+def covering(voice: Any) -> Any:
+    """A consent covers a voice, by its row.
+
+    Not with "or": without statistics SQLite takes the index of voices for it, where nearly all consents name none.
+    """
+    return func.coalesce(c.voice_id, voice) == voice
 
 
 def recordings(policy: Policy, now: datetime) -> list[Any]:
@@ -124,10 +139,21 @@ def stale(policy: Policy, now: datetime) -> list[Any]:
         t.verdicts.c.version_id == t.versions.c.id,
         t.verdicts.c.at > since,
     ]
-    current = t.versions.c.id.not_in(superseded())
-    old = [v.policy == policy.name, v.state.in_(_SERVING), v.mute.is_(False), v.created_at <= since]
+    over = superseded()
+    versions = t.versions.join(t.verdicts, t.verdicts.c.version_id == t.versions.c.id)
+    current = (
+        select(t.versions.c.id)
+        .select_from(versions.outerjoin(over, over.c.id == t.versions.c.id))
+        .where(*recent, over.c.id.is_(None), ran.is_(True))
+        .correlate(t.voices)
+    )
+    mine = [v.policy == policy.name, v.state.in_(_SERVING), v.mute.is_(False)]
+    old = [*mine, v.created_at <= since]
+    early = select(t.versions.c.voice_id).select_from(versions).where(t.verdicts.c.at <= since)
     return [
-        and_(*old, not_(exists().where(*recent, current, ran.is_(True)))),
+        and_(*old, not_(exists(current))),
+        # A clock that was wrong once: checked long before it was registered.
+        and_(*mine, v.created_at > since, v.id.in_(early)),
         and_(*old, exists().where(*recent, or_(ran.is_(None), ran.is_(False)))),
     ]
 
@@ -164,17 +190,17 @@ def lost_lock() -> Any:
     return and_(v.state.in_(_SERVING), v.id.in_(lost))
 
 
-def promised(now: datetime) -> Any:
+def promised(now: datetime) -> list[Any]:
     """A case of its people is open, or the day has come on which a hold must be looked at again."""
     link, h = t.voice_subjects.c, t.holds.c
     cases = select(link.voice_id).join(t.cases, t.cases.c.subject_id == link.subject_id)
     due_holds = [h.released_at.is_(None), h.review_on <= to_text(now)[:10]]
     on_people = select(link.voice_id).join(t.holds, h.subject_id == link.subject_id).where(*due_holds)
-    return or_(
+    return [
         v.id.in_(cases.where(t.cases.c.closed_at.is_(None))),
         v.id.in_(select(h.voice_id).where(*due_holds, h.voice_id.is_not(None))),
         v.id.in_(on_people),
-    )
+    ]
 
 
 def holding(digests: Collection[str]) -> Any:
@@ -183,7 +209,7 @@ def holding(digests: Collection[str]) -> Any:
 
 
 def due(policy: Policy, now: datetime) -> list[Any]:
-    """What each rule of a policy may find due: one condition for each rule with an action."""
+    """What each rule of a policy may find due: a condition or two for each rule with an action."""
     found = []
     for rule in policy.rules:
         of_consent = rule.time_base in {TimeBase.CONSENT_ENDED, TimeBase.CONSENT_WITHDRAWN}
@@ -194,14 +220,12 @@ def due(policy: Policy, now: datetime) -> list[Any]:
             continue
         # A day more than the least that the period can be: days of a time zone begin earlier somewhere.
         cut = _before(now, max(rule.delete_after.least_days - 1, 0))
-        found.append(
-            and_(
-                v.policy == policy.name,
-                v.state.in_([state.value for state in rule.applies_to.states]),
-                _begun(rule, cut),
-                _has(a.data_class.in_([each.value for each in rule.applies_to.classes]), current=False),
-            )
-        )
+        about = [
+            v.policy == policy.name,
+            v.state.in_([state.value for state in rule.applies_to.states]),
+            _has(a.data_class.in_([each.value for each in rule.applies_to.classes]), current=False),
+        ]
+        found += [and_(*about, begun) for begun in _begun(rule, cut)]
     return found
 
 
@@ -212,44 +236,38 @@ def _before(now: datetime, days: int) -> str:
         return to_text(_EARLIEST)
 
 
-def _begun(rule: Rule, cut: str) -> Any:
-    """The moment that a rule counts from may lie before `cut`."""
-    of = [a.data_class.in_([each.value for each in rule.applies_to.classes])]
-    oldest = (
-        v.id.in_(select(a.voice_id).where(*of, a.added_at <= cut, a.present.is_(True)))
-        if rule.if_time_base_missing is IfMissing.OLDEST or rule.time_base is TimeBase.REGISTERED
-        else None
-    )
+def _begun(rule: Rule, cut: str) -> list[Any]:
+    """The moment that a rule counts from may lie before `cut`: where that is so in several ways, each by itself."""
+    of = a.data_class.in_([each.value for each in rule.applies_to.classes])
+    # Found once and looked up: an index of classes must not be walked through for every voice.
+    oldest = v.id.in_(select(a.voice_id).where(of, a.added_at <= cut, a.present.is_(True)))
+    guessed = rule.if_time_base_missing is IfMissing.OLDEST
     match rule.time_base:
         case TimeBase.REGISTERED:
-            return oldest
+            return [oldest]
         case TimeBase.RECORDED:
             made = func.coalesce(a.recorded_at, a.added_at)
-            return v.id.in_(select(a.voice_id).where(*of, made <= cut, a.present.is_(True)))
+            return [v.id.in_(select(a.voice_id).where(of, made <= cut, a.present.is_(True)))]
         case TimeBase.LAST_USED:
-            return _or_missing(v.last_used_at, cut, oldest)
+            return [v.last_used_at <= cut, *([and_(v.last_used_at.is_(None), oldest)] if guessed else [])]
         case TimeBase.CONTRACT_ENDED:
-            return _or_missing(v.contract_ends_at, cut, oldest)
+            known = v.contract_ends_at
+            return [known <= cut, *([and_(known.is_(None), oldest)] if guessed else [])]
         case TimeBase.RETIRED:
-            return or_(v.retired_at <= cut, and_(v.retired_at.is_(None), v.changed_at <= cut))
+            return [v.retired_at <= cut, and_(v.retired_at.is_(None), v.changed_at <= cut)]
         case TimeBase.CONSENT_WITHDRAWN:
-            moments = c.withdrawn_at <= cut
+            moments = [c.withdrawn_at <= cut]
         case TimeBase.CONSENT_GIVEN:
-            moments = c.received_at <= cut
+            moments = [c.received_at <= cut]
         case _:
-            moments = or_(c.withdrawn_at <= cut, c.valid_until <= cut)
-    return _consent(moments) if oldest is None else or_(_consent(moments), oldest)
-
-
-def _or_missing(column: Any, cut: str, oldest: Any) -> Any:
-    known = column <= cut
-    return known if oldest is None else or_(known, and_(column.is_(None), oldest))
+            moments = [c.withdrawn_at <= cut, c.valid_until <= cut]
+    return [*map(_consent, moments), *([oldest] if guessed else [])]
 
 
 def notices(kinds: Kinds) -> dict[str, Any]:
     """Return, exactly, for which voices each notice is found."""
     serving = v.state.in_(_SERVING)
-    locked = a.facts["pinned"].as_string() == a.facts["packages"].as_string()
+    locked = and_(a.facts["pinned"].as_string() == a.facts["packages"].as_string(), not_(_locked_again()))
     weights = a.role == Role.WEIGHTS.value
     return {
         "no-image": and_(serving, not_(_has(a.role == Role.IMAGE.value))),
@@ -258,6 +276,15 @@ def notices(kinds: Kinds) -> dict[str, Any]:
         "no-owner": and_(serving, or_(v.owner.is_(None), v.owner == "")),
         "pickled-only": and_(serving, _has(weights), not_(_has(weights, not_(_pickled(kinds))))),
     }
+
+
+def _locked_again() -> Any:
+    """A newer lock of the voice stands in the place of this one."""
+    later, over = t.artifacts.alias("later"), superseded()
+    files = later.outerjoin(over, over.c.id == later.c.version_id)
+    same = [later.c.voice_id == a.voice_id, later.c.role == Role.LOCKFILE.value, later.c.present.is_(True)]
+    newer = select(later.c.id).select_from(files).where(*same, later.c.id > a.id, over.c.id.is_(None))
+    return exists(newer.correlate(t.artifacts))
 
 
 def _pickled(kinds: Kinds) -> Any:

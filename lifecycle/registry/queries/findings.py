@@ -15,7 +15,7 @@ from sqlalchemy import Connection, and_, delete, exists, or_, select, update
 
 from lifecycle.domain.filters import VoiceFilter
 from lifecycle.registry import tables as t
-from lifecycle.registry.queries.audits import slices
+from lifecycle.registry.queries.audits import among, slices
 from lifecycle.registry.queries.candidates import meant
 from lifecycle.registry.times import from_text, maybe_text, maybe_time, to_text
 
@@ -41,7 +41,7 @@ class FindingQueries:
         """Return what is remembered of some voices, by voice, risk and severity."""
         found: dict[tuple[int | None, str, str], Known] = {}
         for part in slices(voices):
-            found |= self._known(f.voice_id.in_(part))
+            found |= self._known(among(f.voice_id, part))
         return found
 
     def of_none(self) -> dict[tuple[int | None, str, str], Known]:
@@ -77,7 +77,7 @@ class FindingQueries:
         if None in whose and not self._known(and_(*_named(risk, severity), f.voice_id.is_(None))):
             self._add(new, [None])
         for part in slices({voice for voice in whose if voice is not None}):
-            query = select(f.voice_id).where(*_named(risk, severity), f.voice_id.in_(part))
+            query = select(f.voice_id).where(*_named(risk, severity), among(f.voice_id, part))
             known = set(self._connection.execute(query).scalars())
             self._add(new, [voice for voice in part if voice not in known])
 
@@ -89,7 +89,7 @@ class FindingQueries:
     def forget(self, ids: Iterable[int]) -> None:
         """Forget what is no longer found."""
         for part in slices(ids):
-            self._connection.execute(delete(t.findings).where(f.id.in_(part)))
+            self._connection.execute(delete(t.findings).where(among(f.id, part)))
 
     def of_voices(self, wanted: VoiceFilter, *, without: Collection[str] = ()) -> list[int]:
         """Return the rows of every voice that is meant, but for some severities."""

@@ -66,9 +66,10 @@ class NoticeCounts:
     def count(self, asked: Asked) -> Counted:
         """Count a notice, and choose the voices that are listed."""
         here = self._here(asked)
-        found = self._count(*here)
-        if not found:
+        first = self._ids(*here, limit=asked.limit + 1)
+        if not first:
             return Counted()
+        found = len(first) if len(first) <= asked.limit else self._count(*here)
         mine = set() if asked.accepted is None else self._of_uids(asked.accepted, here)
         accepted = found if asked.accepted is None else len(mine)
         fold = self._findings.of_none().get((None, asked.word, NOTICE))
@@ -77,9 +78,9 @@ class NoticeCounts:
         reported = [*here, *([not_(t.voices.c.id.in_(sorted(mine)))] if mine else [])]
         reported += [not_(remembered(asked.word, NOTICE))] if asked.only_new else []
         anything = new if asked.only_new else found - accepted
-        ids = self._ids(*reported, limit=asked.limit) if anything else []
-        if len(ids) < found:
-            ids += self._ids(*here, limit=asked.limit)
+        ids = first[: asked.limit]
+        if anything and found > asked.limit and len(reported) > len(here):
+            ids += self._ids(*reported, limit=asked.limit)
         by = asked.group_by if anything else None
         groups = {} if by is None else self._audits.grouped(asked.wanted, by, *reported)
         return Counted(found, accepted, new, frozenset(ids), groups, fold)
