@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -19,6 +19,7 @@ from lifecycle.cli.filters import (
     UpstreamFilter,
     voice_filter,
 )
+from lifecycle.cli.index import PATHS
 from lifecycle.domain.errors import UsageError
 
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ def audit(
         _only_scheduled(
             out=out, notify=notify, notify_command=notify_command, notify_names=notify_names, apply=apply
         )
-    commands = frozenset(_commands(context.find_root().command, "vlm"))
+    # From the index: asking the program itself would import every family only to list its commands.
+    commands = frozenset(PATHS)
     if scheduled:
         told = _notifiers(notify, notify_command, call)
     rooms = call.rooms()
@@ -178,13 +180,6 @@ def _end_night(wanted: Nightly, *, call: Invocation, rooms: Rooms, commands: fro
     if done.error is not None and not call.json:
         print_error(done.error, as_json=False)
     call.end(done.to_json(), lines, exit_code=done.code)
-
-
-def _commands(command: Any, path: str) -> Iterator[str]:
-    """Yield every command that exists, such as "vlm golden record"."""
-    yield path
-    for name, inner in getattr(command, "commands", {}).items():
-        yield from _commands(inner, f"{path} {name}")
 
 
 def _lines(found: AuditReport, *, new: bool) -> list[str]:

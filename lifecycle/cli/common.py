@@ -96,14 +96,21 @@ class Invocation:
         if answer != typed if typed else answer.lower() not in {"y", "yes"}:
             raise Refused("not confirmed, so nothing was changed")
 
-    def end(self, data: Mapping[str, object], lines: Iterable[str] = (), *, exit_code: int = 0) -> NoReturn:
-        """Print the result, as JSON or for people, and leave with its exit code."""
+    def end(
+        self,
+        data: Mapping[str, object],
+        lines: Iterable[str] = (),
+        *,
+        exit_code: int = 0,
+        document: bool = False,
+    ) -> NoReturn:
+        """Print the result, as JSON or for people, and leave with its exit code; documents are never translated."""
         from lifecycle.render.output import print_json, print_lines
 
         if self.json:
             print_json(data, exit_code=exit_code)
         else:
-            print_lines(lines)
+            print_lines(lines, document=document)
         raise typer.Exit(exit_code)
 
 

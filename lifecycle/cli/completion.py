@@ -36,4 +36,4 @@ def completion(
     if shell not in SHELLS:
         raise UsageError(f'there is no completion for "{shell[:20]}"', hint="vlm completion bash")
     script = get_completion_script(prog_name="vlm", complete_var="_VLM_COMPLETE", shell=shell)
-    call.end({"shell": shell, "script": script}, script.splitlines())
+    call.end({"shell": shell, "script": script}, script.splitlines(), document=True)

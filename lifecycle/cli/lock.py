@@ -89,7 +89,7 @@ def lock(
         done = show_lock(name, rooms=rooms, output=output)
     else:
         done = _captured(name, python, image, site=site, output=output, dry_run=dry_run, rooms=rooms)
-    call.end(done.to_json(), done.lines(), exit_code=done.code)
+    call.end(done.to_json(), done.lines(), exit_code=done.code, document=show and output is None)
 
 
 def _captured(

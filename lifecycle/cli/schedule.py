@@ -69,6 +69,7 @@ def show(
     call.end(
         {**made.to_json(), "written": [str(path) for path in written]},
         [f"wrote {path}" for path in written] if written else made.lines(),
+        document=not written,
     )
 
 

@@ -44,4 +44,9 @@ def spec(
         write_spec(output, lines)
         lines = [f'written to "{output}"']
     code = found.verdict.exit_code if check else 0
-    call.end(found.to_json(), found.checked() if check else lines, exit_code=code)
+    call.end(
+        found.to_json(),
+        found.checked() if check else lines,
+        exit_code=code,
+        document=not check and output is None,
+    )

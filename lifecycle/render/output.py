@@ -92,10 +92,10 @@ def columns(rows: Sequence[Sequence[str]], *, gap: int = 2, titled: bool = False
     return lines
 
 
-def print_lines(lines: Iterable[str]) -> None:
-    """Write result lines to standard output."""
+def print_lines(lines: Iterable[str], *, document: bool = False) -> None:
+    """Write result lines to standard output; a document, such as YAML or a unit, is in no language of ours."""
     for line in lines:
-        sys.stdout.write(printable(told(line)) + "\n")
+        sys.stdout.write(printable(line if document else told(line)) + "\n")
     sys.stdout.flush()
 
 

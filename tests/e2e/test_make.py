@@ -124,7 +124,7 @@ def test_what_a_killed_speaker_decrypted_is_emptied_by_the_next_command(vlm: Vlm
     assert killed.code == -signal.SIGKILL
     vlm.ok("list")
     assert list((vlm.home / "work").iterdir()) == []
-    assert vlm.ok("doctor", "--json").json["findings"] == []
+    assert [found for found in vlm.ok("doctor", "--json").json["findings"] if not found["advice"]] == []
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_recordings_that_make_no_voice_are_refused_with_the_reason(
         assert answer.code == 6
         assert words in answer.err.splitlines()[-2]
     assert [voice["name"] for voice in vlm.ok("list", "--json").json["voices"]] == ["mine"]
-    assert vlm.ok("doctor", "--json").json["findings"] == []
+    assert [found for found in vlm.ok("doctor", "--json").json["findings"] if not found["advice"]] == []
 
 
 def test_a_judgement_names_every_figure(vlm: Vlm) -> None:

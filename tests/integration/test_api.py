@@ -46,7 +46,8 @@ def test_what_was_registered_is_listed_and_shown(vlm: lifecycle.Lifecycle) -> No
 def test_an_audit_names_the_voices_at_risk(vlm: lifecycle.Lifecycle) -> None:
     found = vlm.audit()
 
-    assert {finding.risk.voice for finding in found.listed} == {"kol-lin"}
+    about_voices = {finding.risk.voice for finding in found.listed} - {""}
+    assert about_voices == {"kol-lin"}
 
 
 def test_retiring_deletes_nothing(vlm: lifecycle.Lifecycle) -> None:
