@@ -24,7 +24,7 @@ from benchmarks.timing import Run, in_turn, run_process, table
 from lifecycle.bootstrap import Rooms, installation_of
 from lifecycle.domain.digest import Digest
 from lifecycle.domain.voices import Artifact, DataClass, Role, State, Voice
-from lifecycle.services.backup_folder import prepare_backup
+from lifecycle.services.backups.folder import prepare_backup
 from lifecycle.services.home import initialise
 from lifecycle.services.session import open_session
 from lifecycle.settings import load_settings

@@ -23,20 +23,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lifecycle.bootstrap import Rooms
     from lifecycle.domain.progress import Progress
-    from lifecycle.services.audit import AuditReport
+    from lifecycle.services.audits.audit import AuditReport
     from lifecycle.services.doctor import Examination
     from lifecycle.services.hold import HoldResult
     from lifecycle.services.inspect import InspectReport
+    from lifecycle.services.people.withdraw import Withdrawn
     from lifecycle.services.prepare import Prepared
-    from lifecycle.services.purge_preview import Preview
-    from lifecycle.services.purge_result import Purged
-    from lifecycle.services.register_request import Reference, Registered
+    from lifecycle.services.purges.preview import Preview
+    from lifecycle.services.purges.result import Purged
+    from lifecycle.services.registration.request import Reference, Registered
     from lifecycle.services.retire import Retired
     from lifecycle.services.shelf import ListedVoice, ShownVoice
     from lifecycle.services.speak import Spoken
-    from lifecycle.services.spec import Spec
+    from lifecycle.services.specs.spec import Spec
     from lifecycle.services.states import Moved
-    from lifecycle.services.subject_withdraw import Withdrawn
     from lifecycle.services.trail import TrailReport
     from lifecycle.services.train import Trained
     from lifecycle.services.use import ClaimResult
@@ -116,9 +116,9 @@ class Lifecycle:
             VlmError: As `vlm register` does.
             TypeError: An unknown argument.
         """
-        from lifecycle.services.register import register
-        from lifecycle.services.register_preview import preview
-        from lifecycle.services.register_request import RegisterRequest
+        from lifecycle.services.registration.preview import preview
+        from lifecycle.services.registration.register import register
+        from lifecycle.services.registration.request import RegisterRequest
 
         request = RegisterRequest(
             name=name,
@@ -148,7 +148,7 @@ class Lifecycle:
 
     def spec(self, name: str) -> Spec:
         """Return a voice's I/O specification."""
-        from lifecycle.services.spec import spec_of
+        from lifecycle.services.specs.spec import spec_of
 
         return spec_of(name, rooms=self._rooms)
 
@@ -177,7 +177,7 @@ class Lifecycle:
         seed: int = 0,
     ) -> Trained:
         """Fit a voice to recordings and register it with them."""
-        from lifecycle.services.register_request import RegisterRequest
+        from lifecycle.services.registration.request import RegisterRequest
         from lifecycle.services.train import Trained, train
 
         request = RegisterRequest(
@@ -221,7 +221,7 @@ class Lifecycle:
             wanted: Which voices, as `VoiceFilter` names it: `names`, `owner`, `states`, `upstream`, `policy`.
         """
         from lifecycle.domain.filters import VoiceFilter
-        from lifecycle.services.audit import audit
+        from lifecycle.services.audits.audit import audit
 
         cures = frozenset(commands) or CURES
         return audit(rooms=self._rooms, commands=cures, fail_on=fail_on, filter=VoiceFilter(**wanted))
@@ -248,7 +248,7 @@ class Lifecycle:
         self, subject: str, *, received: date, reference: str | None = None, voice: str | None = None
     ) -> Withdrawn:
         """Note that a person withdrew their consent: every use is blocked at once, and a case is opened."""
-        from lifecycle.services.subject_withdraw import WithdrawRequest, withdraw
+        from lifecycle.services.people.withdraw import WithdrawRequest, withdraw
 
         return withdraw(WithdrawRequest(subject, received, reference, voice), rooms=self._rooms)
 
@@ -283,7 +283,7 @@ class Lifecycle:
             more: `originals`, `request`, `basis`, as `PurgeRequest` names them.
         """
         from lifecycle.erasure.plan import PurgeVerb
-        from lifecycle.services.purge import PurgeRequest, preview
+        from lifecycle.services.purges.purge import PurgeRequest, preview
 
         verb = PurgeVerb.ERASE if erase else PurgeVerb.PURGE_AUDIO
         return preview(PurgeRequest(name, verb, **more), rooms=self._rooms)
@@ -310,7 +310,7 @@ class Lifecycle:
     def _purge(self, name: str, confirm: str, *, erase: bool, **more: Any) -> Purged | None:
         from lifecycle.domain.errors import Refused
         from lifecycle.domain.voices import State
-        from lifecycle.services.purge import purge, resume_open
+        from lifecycle.services.purges.purge import purge, resume_open
 
         if confirm != name:
             raise Refused(f'confirm is "{confirm}", but the voice is "{name}"; nothing was changed')

@@ -16,13 +16,13 @@ from lifecycle.domain import failpoints
 from lifecycle.domain.progress import Silent
 from lifecycle.domain.voices import Artifact
 from lifecycle.erasure.plan import PurgeVerb
-from lifecycle.services.backup_check import CheckRequest, check_backup
-from lifecycle.services.backup_create import create_backup
-from lifecycle.services.backup_restore import RestoreRequest, restore_backup
-from lifecycle.services.backup_results import Checked, Created, Restored
-from lifecycle.services.purge import PurgeRequest, preview, purge
-from lifecycle.services.register import register
-from lifecycle.services.register_request import RegisterRequest
+from lifecycle.services.backups.check import CheckRequest, check_backup
+from lifecycle.services.backups.create import create_backup
+from lifecycle.services.backups.restore import RestoreRequest, restore_backup
+from lifecycle.services.backups.results import Checked, Created, Restored
+from lifecycle.services.purges.purge import PurgeRequest, preview, purge
+from lifecycle.services.registration.register import register
+from lifecycle.services.registration.request import RegisterRequest
 from lifecycle.services.session import open_session
 from lifecycle.settings import Settings
 from tests.files import recordings, weights

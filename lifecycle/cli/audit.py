@@ -24,9 +24,9 @@ from lifecycle.domain.errors import UsageError
 
 if TYPE_CHECKING:
     from lifecycle.bootstrap import Rooms
-    from lifecycle.services.audit import AuditReport
-    from lifecycle.services.nightly import Nightly
-    from lifecycle.services.notify import Notifier
+    from lifecycle.services.audits.audit import AuditReport
+    from lifecycle.services.audits.nightly import Nightly
+    from lifecycle.services.audits.notify import Notifier
 
 audit_app = typer.Typer(
     help="Find the voices at risk, and the first thing to do.",
@@ -119,7 +119,7 @@ def audit(
         rooms=rooms, owner=owner, subject=subject, states=state, upstream=upstream, policy=policy
     )
     if scheduled:
-        from lifecycle.services.nightly import Nightly
+        from lifecycle.services.audits.nightly import Nightly
 
         wanted = Nightly(
             out=None if out is None else out.expanduser().absolute(),
@@ -132,7 +132,7 @@ def audit(
             scrub=scrub,
         )
         _end_night(wanted, call=call, rooms=rooms, commands=commands)
-    from lifecycle.services.audit import audit as run
+    from lifecycle.services.audits.audit import audit as run
 
     found = run(
         rooms=rooms,
@@ -160,7 +160,7 @@ def _only_scheduled(**given: object) -> None:
 
 def _notifiers(notify: list[str] | None, command: str | None, call: Invocation) -> Sequence[Notifier]:
     """Make everything ready before the audit begins, so that nothing is looked at in vain."""
-    from lifecycle.services.notify import addresses, notifiers
+    from lifecycle.services.audits.notify import addresses, notifiers
 
     settings = call.settings()
     return notifiers(addresses(notify or (), settings.notify), command, offline=settings.offline)
@@ -168,7 +168,7 @@ def _notifiers(notify: list[str] | None, command: str | None, call: Invocation) 
 
 def _end_night(wanted: Nightly, *, call: Invocation, rooms: Rooms, commands: frozenset[str]) -> NoReturn:
     from lifecycle.render.output import print_error, say
-    from lifecycle.services.nightly import nightly
+    from lifecycle.services.audits.nightly import nightly
 
     done = nightly(wanted, rooms=rooms, commands=commands)
     lines = [] if done.report.quiet else _lines(done.report, new=True)
@@ -261,7 +261,7 @@ def accept_risk(
 
     It is counted from then on and not listed.
     """
-    from lifecycle.services.audit import accept
+    from lifecycle.services.audits.audit import accept
 
     call = Invocation(json=json, quiet=quiet, dry_run=dry_run)
     done = accept(risk, name, until=until.date(), reason=reason, rooms=call.rooms(), dry_run=dry_run)

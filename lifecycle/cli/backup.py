@@ -37,7 +37,7 @@ def create(
 
     The keys are never part of it. Exit code 5: a file of the registry is missing, the rest was backed up.
     """
-    from lifecycle.services.backup_create import create_backup
+    from lifecycle.services.backups.create import create_backup
 
     call = Invocation(json=json, quiet=quiet, dry_run=dry_run)
     done = create_backup(target, keys_to=keys_to, rooms=call.rooms(), dry_run=dry_run)
@@ -63,8 +63,8 @@ def check(
     Works without the registry. Exit code 0: whole. 5: damaged, each finding named.
     """
     from lifecycle.render.progress import TerminalProgress
-    from lifecycle.services.backup_check import CheckRequest, check_backup
-    from lifecycle.services.backup_memory import CHECKED, remember
+    from lifecycle.services.backups.check import CheckRequest, check_backup
+    from lifecycle.services.backups.memory import CHECKED, remember
 
     call = Invocation(json=json, quiet=quiet)
     settings = call.settings()
@@ -96,7 +96,7 @@ def restore(
     Every file is verified while it is copied. Keys in VLM_KEYS always count: what was erased since stays closed.
     """
     from lifecycle.render.progress import TerminalProgress
-    from lifecycle.services.backup_restore import RestoreRequest, restore_backup
+    from lifecycle.services.backups.restore import RestoreRequest, restore_backup
 
     call = Invocation(json=json, quiet=quiet, dry_run=dry_run)
     settings = call.settings()
@@ -109,7 +109,7 @@ def restore(
 @backup_app.command("list", epilog="Example: vlm backup list /mnt/disk/vlm")
 def list_snapshots(target: DirArgument, json: JsonOption = False) -> None:
     """List the snapshots of a backup, oldest first."""
-    from lifecycle.services.backup_prune import list_backup
+    from lifecycle.services.backups.prune import list_backup
 
     call = Invocation(json=json)
     found = list_backup(target)
@@ -126,8 +126,8 @@ def prune(
     quiet: QuietOption = False,
 ) -> None:
     """Remove old snapshots, and the files that only they needed."""
-    from lifecycle.services.backup_memory import PRUNED, remember
-    from lifecycle.services.backup_prune import prune_backup
+    from lifecycle.services.backups.memory import PRUNED, remember
+    from lifecycle.services.backups.prune import prune_backup
 
     call = Invocation(json=json, quiet=quiet, yes=yes, dry_run=dry_run)
     planned = prune_backup(target, keep=keep, dry_run=True)

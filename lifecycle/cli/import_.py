@@ -18,7 +18,7 @@ from lifecycle.cli.people import (
 )
 
 if TYPE_CHECKING:
-    from lifecycle.services.import_run import ImportOptions
+    from lifecycle.services.imports.run import ImportOptions
 
 
 def add(app: typer.Typer) -> None:
@@ -63,7 +63,7 @@ def import_(
     if path.is_dir():
         _look(path, output, cells, call)
     else:
-        from lifecycle.services.import_run import ImportOptions
+        from lifecycle.services.imports.run import ImportOptions
 
         if cells:
             from lifecycle.domain.errors import UsageError
@@ -91,7 +91,7 @@ def _look(folder: Path, output: Path | None, cells: dict[str, str], call: Invoca
 
     from lifecycle.domain.errors import UsageError
     from lifecycle.render.progress import TerminalProgress
-    from lifecycle.services.import_propose import propose, table_of
+    from lifecycle.services.imports.propose import propose, table_of
 
     if not call.dry_run:
         raise UsageError(
@@ -109,8 +109,8 @@ def _look(folder: Path, output: Path | None, cells: dict[str, str], call: Invoca
 def _import(table: Path, output: Path | None, options: ImportOptions, call: Invocation) -> None:
     from dataclasses import replace
 
-    from lifecycle.services.import_result import results_table
-    from lifecycle.services.import_run import import_table
+    from lifecycle.services.imports.result import results_table
+    from lifecycle.services.imports.run import import_table
 
     _refuse_existing(output, call)
     done = import_table(table, rooms=call.rooms(), options=options)
@@ -132,6 +132,6 @@ def _refuse_existing(output: Path | None, call: Invocation) -> None:
 
 
 def _write(output: Path, content: bytes) -> None:
-    from lifecycle.services.import_propose import write_file
+    from lifecycle.services.imports.propose import write_file
 
     write_file(output, content)

@@ -19,7 +19,7 @@ from lifecycle.cli.common import (
 
 if TYPE_CHECKING:
     from lifecycle.bootstrap import Rooms
-    from lifecycle.services.lock_result import LockResult
+    from lifecycle.services.locks.result import LockResult
 
 
 def add(app: typer.Typer) -> None:
@@ -80,11 +80,11 @@ def lock(
         call.confirm(f'"{output}" exists and would be replaced')
     rooms = call.rooms()
     if check:
-        from lifecycle.services.lock import check_lock
+        from lifecycle.services.locks.lock import check_lock
 
         done = check_lock(name, rooms=rooms, file=file, dry_run=dry_run)
     elif show:
-        from lifecycle.services.lock import show_lock
+        from lifecycle.services.locks.lock import show_lock
 
         done = show_lock(name, rooms=rooms, output=output)
     else:
@@ -103,10 +103,10 @@ def _captured(
     rooms: Rooms,
 ) -> LockResult:
     if python is not None:
-        from lifecycle.services.lock import lock_python
+        from lifecycle.services.locks.lock import lock_python
 
         return lock_python(name, python, rooms=rooms, output=output, dry_run=dry_run)
-    from lifecycle.services.lock_image import lock_image
+    from lifecycle.services.locks.image import lock_image
 
     assert image is not None
     return lock_image(name, image, site=site, rooms=rooms, output=output, dry_run=dry_run)

@@ -93,7 +93,7 @@ def train(
 
     The fit runs fenced in the default runtime; nothing is stored unless it ends well.
     """
-    from lifecycle.services.register_request import RegisterRequest
+    from lifecycle.services.registration.request import RegisterRequest
     from lifecycle.services.train import train as run
 
     call = Invocation(json=json, quiet=quiet, verbose=verbose, dry_run=dry_run)

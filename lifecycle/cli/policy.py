@@ -26,7 +26,7 @@ def add(app: typer.Typer) -> None:
 @policy_app.command("list", epilog="Example: vlm policy list")
 def list_all(json: JsonOption = False, quiet: QuietOption = False) -> None:
     """List the policies, those that ship and your own."""
-    from lifecycle.services.policy_explain import list_policies
+    from lifecycle.services.retention.explain import list_policies
 
     call = Invocation(json=json, quiet=quiet)
     found = list_policies(rooms=call.rooms())
@@ -43,7 +43,7 @@ def validate(
 
     No registry is needed. Every file is read, also after one that is wrong.
     """
-    from lifecycle.services.policy_explain import validate as run
+    from lifecycle.services.retention.explain import validate as run
 
     call = Invocation(json=json, quiet=quiet)
     told = run(files, own=call.settings().user_config.parent / "policies")
@@ -63,7 +63,7 @@ def explain(
 
     With --voice the voice's own policy speaks, or NAME instead of it.
     """
-    from lifecycle.services import policy_explain as service
+    from lifecycle.services.retention import explain as service
 
     call = Invocation(json=json, quiet=quiet)
     told: service.Explained | service.ExplainedVoice
@@ -96,7 +96,7 @@ def plan(
     """
     from dataclasses import replace
 
-    from lifecycle.services.policy_plan import make_plan
+    from lifecycle.services.retention.plan import make_plan
     from lifecycle.vault.files import write_durably
 
     call = Invocation(json=json, quiet=quiet, dry_run=dry_run)
@@ -132,9 +132,9 @@ def apply(
 
     Refused whole where anything that decides what is due changed since. One that was stopped half way is finished.
     """
-    from lifecycle.services.policy_apply import Permission
-    from lifecycle.services.policy_apply import apply as run
-    from lifecycle.services.policy_plan import plan_id_of
+    from lifecycle.services.retention.apply import Permission
+    from lifecycle.services.retention.apply import apply as run
+    from lifecycle.services.retention.plan import plan_id_of
 
     call = Invocation(json=json, quiet=quiet, yes=yes, dry_run=dry_run)
     uid = told if told.isalnum() and not Path(told).is_file() else plan_id_of(Path(told))

@@ -31,7 +31,7 @@ from lifecycle.cli.people import (
 )
 
 if TYPE_CHECKING:
-    from lifecycle.services.register_request import Reference
+    from lifecycle.services.registration.request import Reference
 
 Files = list[Path]
 
@@ -125,9 +125,9 @@ def register(
     Every file is told by its content and never executed; what is unsafe or unreadable is refused, and then nothing
     is stored. Recordings, speaker files and consents are encrypted with keys of their own.
     """
-    from lifecycle.services.register import register as run
-    from lifecycle.services.register_preview import preview
-    from lifecycle.services.register_request import RegisterRequest
+    from lifecycle.services.registration.preview import preview
+    from lifecycle.services.registration.register import register as run
+    from lifecycle.services.registration.request import RegisterRequest
 
     call = Invocation(json=json, quiet=quiet, verbose=verbose, dry_run=dry_run)
     request = RegisterRequest(
@@ -167,7 +167,7 @@ def references(clips: list[str], texts: list[str], languages: list[str]) -> tupl
         UsageError: There are more texts or languages than clips.
     """
     from lifecycle.domain.errors import UsageError
-    from lifecycle.services.register_request import Reference
+    from lifecycle.services.registration.request import Reference
 
     if len(texts) > len(clips) or len(languages) > len(clips):
         raise UsageError("there are more --ref-text or --ref-lang than --ref", hint="vlm register --help")

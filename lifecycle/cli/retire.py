@@ -19,7 +19,7 @@ from lifecycle.cli.common import (
 
 if TYPE_CHECKING:
     from lifecycle.bootstrap import Rooms
-    from lifecycle.services.purge import Preview, PurgeRequest
+    from lifecycle.services.purges.purge import Preview, PurgeRequest
 
 certificate_app = typer.Typer(help="Check the receipt of a purge.", rich_markup_mode=None)
 
@@ -72,7 +72,7 @@ def retire(
     """
     from lifecycle.domain.errors import UsageError
     from lifecycle.erasure.plan import PurgeVerb
-    from lifecycle.services.purge import PurgeRequest
+    from lifecycle.services.purges.purge import PurgeRequest
     from lifecycle.services.retire import retire as move
 
     call = Invocation(json=json, quiet=quiet, verbose=verbose, yes=yes or confirm == name, dry_run=dry_run)
@@ -114,7 +114,7 @@ def erase(
     A tombstone and a signed receipt stay.
     """
     from lifecycle.erasure.plan import PurgeVerb
-    from lifecycle.services.purge import PurgeRequest
+    from lifecycle.services.purges.purge import PurgeRequest
 
     call = Invocation(json=json, quiet=quiet, verbose=verbose, yes=yes or confirm == name, dry_run=dry_run)
     _check(basis=basis, confirm=confirm, name=name)
@@ -135,7 +135,7 @@ def _check(*, basis: str, confirm: str, name: str) -> None:
 
 
 def _purge(request: PurgeRequest, call: Invocation) -> None:
-    from lifecycle.services.purge import preview, purge, resume_open
+    from lifecycle.services.purges.purge import preview, purge, resume_open
 
     rooms = call.rooms()
     if not call.dry_run:
@@ -184,7 +184,7 @@ def verify_certificate(
 
     Signature, statement, ledger entry and checkpoint are checked.
     """
-    from lifecycle.services.receipts import check_receipt
+    from lifecycle.services.purges.receipts import check_receipt
 
     call = Invocation(json=json, quiet=quiet)
     checked = check_receipt(file, key=key)

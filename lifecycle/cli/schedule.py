@@ -59,7 +59,7 @@ def show(
     quiet: QuietOption = False,
 ) -> None:
     """Print what a scheduler needs to run the audit of this registry; it holds no secret."""
-    from lifecycle.services.schedule import Wish, plan, write
+    from lifecycle.services.schedules.schedule import Wish, plan, write
 
     call = Invocation(json=json, quiet=quiet)
     made = plan(Wish(kind, at, out, notify_command, user, image, apply), call.settings())
@@ -85,8 +85,8 @@ def install(
     quiet: QuietOption = False,
 ) -> None:
     """Run the audit each night: as a timer of your systemd, a line of your crontab, a launch agent."""
-    from lifecycle.services.schedule import Wish, plan
-    from lifecycle.services.schedule import install as run
+    from lifecycle.services.schedules.schedule import Wish, plan
+    from lifecycle.services.schedules.schedule import install as run
 
     call = Invocation(json=json, quiet=quiet, dry_run=dry_run)
     settings, wish = call.settings(), Wish(kind, at, out, notify_command, policy=apply)
@@ -104,8 +104,8 @@ def remove(
     quiet: QuietOption = False,
 ) -> None:
     """Take the audit back from a scheduler; what else it runs stays as it is."""
-    from lifecycle.services.schedule import Wish
-    from lifecycle.services.schedule import remove as run
+    from lifecycle.services.schedules.schedule import Wish
+    from lifecycle.services.schedules.schedule import remove as run
 
     call = Invocation(json=json, quiet=quiet, dry_run=dry_run)
     done = run(Wish(kind), call.settings(), dry_run=dry_run)

@@ -33,7 +33,7 @@ def spec(
     Token map, sample rate, frames, dimensions, front end, and the parts that it needs; each line says whether the
     weights show it. Nothing is loaded or run.
     """
-    from lifecycle.services.spec import spec_of, write_spec
+    from lifecycle.services.specs.spec import spec_of, write_spec
 
     call = Invocation(json=json, quiet=quiet, yes=yes)
     if output is not None and output.exists():

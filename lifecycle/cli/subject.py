@@ -51,7 +51,7 @@ def add_person(
 
     The id is kept sealed and found by a keyed tag; everywhere else stands the pseudonym.
     """
-    from lifecycle.services.subjects import add_subject
+    from lifecycle.services.people.subjects import add_subject
 
     call = Invocation(json=json, quiet=quiet, dry_run=dry_run, yes=yes)
     done = add_subject(
@@ -84,7 +84,7 @@ def list_people(
     """List people: voices, consent, open cases, holds."""
     from datetime import UTC
 
-    from lifecycle.services.subject_shelf import PeopleFilter, list_subjects
+    from lifecycle.services.people.shelf import PeopleFilter, list_subjects
 
     call = Invocation(json=json, quiet=quiet)
     end = None if ends_before is None else ends_before.replace(tzinfo=UTC)
@@ -101,7 +101,7 @@ def show_person(
     quiet: QuietOption = False,
 ) -> None:
     """Show a person: voices, consents, cases, holds."""
-    from lifecycle.services.subject_shelf import show_subject
+    from lifecycle.services.people.shelf import show_subject
 
     call = Invocation(json=json, quiet=quiet)
     shown = show_subject(from_input(who) or "", rooms=call.rooms(), reveal=reveal)
@@ -152,8 +152,8 @@ def add_consent(
 
     Renewing keeps both on record; a withdrawal is never undone by an older paper.
     """
-    from lifecycle.services.subject_consent import ConsentRequest
-    from lifecycle.services.subject_consent import add_consent as run
+    from lifecycle.services.people.consent import ConsentRequest
+    from lifecycle.services.people.consent import add_consent as run
 
     call = Invocation(json=json, quiet=quiet, dry_run=dry_run, yes=yes)
     request = ConsentRequest(from_input(who) or "", evidence, scope, _day(begins), _day(ends), voice, renew)
@@ -188,8 +188,8 @@ def withdraw(
 
     Opens a case with the day by which the rest must be done, and says what that is. Nothing is destroyed yet.
     """
-    from lifecycle.services.subject_withdraw import WithdrawRequest
-    from lifecycle.services.subject_withdraw import withdraw as run
+    from lifecycle.services.people.withdraw import WithdrawRequest
+    from lifecycle.services.people.withdraw import withdraw as run
 
     call = Invocation(json=json, quiet=quiet, dry_run=dry_run, yes=yes)
     request = WithdrawRequest(from_input(who) or "", received.date(), from_input(reference), voice)
@@ -221,7 +221,7 @@ def export(
 
     A zip for the owner alone: a page to read, the same as JSON, the consents with their papers, receipts.
     """
-    from lifecycle.services.subject_export import export_subject
+    from lifecycle.services.people.export import export_subject
 
     call = Invocation(json=json, quiet=quiet, dry_run=dry_run)
     done = export_subject(
@@ -248,7 +248,7 @@ def list_requests(
     quiet: QuietOption = False,
 ) -> None:
     """List cases, the one that is due first on top."""
-    from lifecycle.services.cases import list_cases
+    from lifecycle.services.people.cases import list_cases
 
     call = Invocation(json=json, quiet=quiet)
     page = list_cases(
@@ -260,7 +260,7 @@ def list_requests(
 @case_app.command("show", epilog="Example: vlm subject case show 4be1f06a7c12")
 def show_request(case: CaseArgument, json: JsonOption = False, quiet: QuietOption = False) -> None:
     """Show a case, and what is left to do about it."""
-    from lifecycle.services.cases import show_case
+    from lifecycle.services.people.cases import show_case
 
     call = Invocation(json=json, quiet=quiet)
     shown = show_case(case, rooms=call.rooms())
@@ -280,7 +280,7 @@ def close_request(
 
     It closes by itself when all that depended on the person is gone. What was withdrawn stays withdrawn.
     """
-    from lifecycle.services.cases import close_case
+    from lifecycle.services.people.cases import close_case
 
     call = Invocation(json=json, quiet=quiet, dry_run=dry_run, yes=yes)
     done = close_case(case, reason=reason, rooms=call.rooms(), dry_run=dry_run)

@@ -16,7 +16,7 @@ from lifecycle.runtimes.model import Runtime
 from lifecycle.runtimes.worker import Limits
 from lifecycle.services.golden import golden_of
 from lifecycle.services.guard import check_use
-from lifecycle.services.policy import load_policies, policy_home
+from lifecycle.services.retention.files import load_policies, policy_home
 from lifecycle.services.trial import (
     Material,
     Outcome,

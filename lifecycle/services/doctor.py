@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from lifecycle.domain.digest import Digest
 from lifecycle.domain.errors import Busy, IntegrityError, VlmError
 from lifecycle.domain.filters import ALL
-from lifecycle.services.arrivals import arrivals
-from lifecycle.services.backup_advice import advice
+from lifecycle.services.backups.advice import advice
 from lifecycle.services.jobs import clear_dead, elsewhere, strays
 from lifecycle.services.put_back import erased_since
+from lifecycle.services.registration.arrivals import arrivals
 from lifecycle.services.trail import seal_checkpoint, standing
 from lifecycle.vault.anchor import Standing
 
@@ -169,7 +169,7 @@ def _keys(rooms: Rooms, repair: bool) -> Iterator[Finding]:
 
 
 def _purges(rooms: Rooms, repair: bool) -> Iterator[Finding]:
-    from lifecycle.services.purge import resume_all
+    from lifecycle.services.purges.purge import resume_all
 
     with rooms.registry.read() as uow:
         unfinished = uow.purges.all_open()
@@ -262,7 +262,7 @@ def _permissions(rooms: Rooms, repair: bool) -> Iterator[Finding]:
 
 
 def _copies(rooms: Rooms, _repair: bool) -> Iterator[Finding]:
-    """Say what is missing of second copies; see `services.backup_advice`."""
+    """Say what is missing of second copies; see `services.backups.advice`."""
     for word, message, cure in advice(rooms):
         yield Finding(word, message, next=cure, advice=True)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lifecycle.erasure.plan import PurgeVerb
-from lifecycle.services.purge import Purged, purge, resume_open
-from lifecycle.services.purge_preview import PurgeRequest, preview
+from lifecycle.services.purges.preview import PurgeRequest, preview
+from lifecycle.services.purges.purge import Purged, purge, resume_open
 
 if TYPE_CHECKING:
     from lifecycle.bootstrap import Rooms

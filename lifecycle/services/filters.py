@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lifecycle.domain.errors import UsageError
 from lifecycle.domain.filters import VoiceFilter
 from lifecycle.domain.voices import State
-from lifecycle.services.subjects import known_subject
+from lifecycle.services.people.subjects import known_subject
 
 if TYPE_CHECKING:
     from lifecycle.bootstrap import Rooms

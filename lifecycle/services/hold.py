@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from lifecycle.domain.errors import NotFound, Refused, UsageError
 from lifecycle.domain.subjects import Hold, Subject
-from lifecycle.services.subjects import find_subject
+from lifecycle.services.people.subjects import find_subject
 
 if TYPE_CHECKING:
     from lifecycle.bootstrap import Rooms

@@ -13,7 +13,7 @@ from lifecycle.formats import shown
 from lifecycle.render.output import columns, duration
 from lifecycle.services.inspect import inspect_file
 from lifecycle.services.making import ask, job_worker, write_result
-from lifecycle.services.recordings import find_recordings, require_recording
+from lifecycle.services.registration.recordings import find_recordings, require_recording
 
 if TYPE_CHECKING:
     from lifecycle.bootstrap import Rooms

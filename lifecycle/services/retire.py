@@ -1,4 +1,4 @@
-"""`vlm retire`: end a voice's service. Nothing is deleted here; a purge is `services/purge.py`."""
+"""`vlm retire`: end a voice's service. Nothing is deleted here; a purge is `services/purges/purge.py`."""
 
 from __future__ import annotations
 

@@ -163,7 +163,7 @@ def show_voice(name: str, *, rooms: Rooms) -> ShownVoice:
 
 
 def _missing(artifacts: Sequence[Artifact], version_uid: str) -> list[str]:
-    from lifecycle.services.spec import missing_of
+    from lifecycle.services.specs.spec import missing_of
 
     return missing_of([a for a in artifacts if a.version_uid in {None, version_uid}])
 

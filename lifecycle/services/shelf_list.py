@@ -11,7 +11,7 @@ from lifecycle.domain.errors import UsageError
 from lifecycle.domain.filters import ALL, GROUPS, VoiceFilter
 from lifecycle.registry.queries.shelf import Shelved, Wanted
 from lifecycle.render.output import columns, megabytes
-from lifecycle.services.audit_report import stamp
+from lifecycle.services.audits.report import stamp
 
 if TYPE_CHECKING:
     from lifecycle.bootstrap import Rooms

@@ -12,11 +12,11 @@ from lifecycle.domain.subjects import covers, holding
 from lifecycle.render.output import duration
 from lifecycle.services.guard import check_open_case, check_use, generations
 from lifecycle.services.making import ask, default_runtime, job_worker
+from lifecycle.services.people.recognise import contents_of, refuse_recordings
+from lifecycle.services.people.subjects import OWN_VOICE, find_subject
 from lifecycle.services.prepare import Prepared, hand_in, judged, recordings_of
-from lifecycle.services.recognise import contents_of, refuse_recordings
-from lifecycle.services.register import register
-from lifecycle.services.register_request import Registered, RegisterRequest
-from lifecycle.services.subjects import OWN_VOICE, find_subject
+from lifecycle.services.registration.register import register
+from lifecycle.services.registration.request import Registered, RegisterRequest
 
 if TYPE_CHECKING:
     from datetime import datetime

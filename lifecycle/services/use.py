@@ -13,7 +13,7 @@ from lifecycle.domain.failpoints import hit
 from lifecycle.domain.uses import Claim, checked_place, parse_term
 from lifecycle.domain.voices import State
 from lifecycle.render.output import ago, columns, printable
-from lifecycle.services.audit_report import stamp
+from lifecycle.services.audits.report import stamp
 from lifecycle.services.guard import refuse_while_purged
 
 if TYPE_CHECKING:

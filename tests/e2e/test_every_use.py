@@ -19,7 +19,7 @@ from lifecycle.api import Lifecycle
 from lifecycle.cli.main import app
 from lifecycle.domain.errors import Refused
 from lifecycle.domain.subjects import USES
-from lifecycle.services.subject_withdraw import BLOCKED, WithdrawRequest, withdraw
+from lifecycle.services.people.withdraw import BLOCKED, WithdrawRequest, withdraw
 from tests.conftest import Vlm
 from tests.files import recordings, weights
 from tests.rooms import settings_of

@@ -6,7 +6,7 @@ import csv
 import shlex
 from pathlib import Path
 
-from lifecycle.services.import_csv import write_table
+from lifecycle.services.imports.tables import write_table
 from tests import trees
 from tests.conftest import Vlm
 from tests.e2e.test_json_schemas import check, fails

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lifecycle.services.doctor import examine
-from lifecycle.services.import_csv import write_table
+from lifecycle.services.imports.tables import write_table
 from lifecycle.services.trail import verify_trail
 from tests import trees
 from tests.conftest import Vlm

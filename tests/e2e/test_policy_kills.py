@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lifecycle.erasure.graph import NodeState
-from lifecycle.services.receipts import check_receipt
+from lifecycle.services.purges.receipts import check_receipt
 from tests.conftest import Vlm
 from tests.e2e.test_policy import POLICY
 from tests.e2e.test_retire_kills import killed_at_random

@@ -18,7 +18,7 @@ from lifecycle.domain.voices import State
 from lifecycle.erasure.graph import NodeState
 from lifecycle.registry.engine import Registry
 from lifecycle.registry.unit_of_work import UnitOfWork
-from lifecycle.services.receipts import check_receipt
+from lifecycle.services.purges.receipts import check_receipt
 from lifecycle.vault.home import Vault, open_vault
 from tests.conftest import Vlm
 from tests.e2e.test_retire import copied, every_byte_of, register, state_of

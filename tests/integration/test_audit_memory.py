@@ -15,9 +15,9 @@ from lifecycle.domain.errors import UsageError
 from lifecycle.domain.filters import VoiceFilter
 from lifecycle.domain.risks import Severity
 from lifecycle.domain.voices import Role
-from lifecycle.services.audit import accept, audit, mark_notified
-from lifecycle.services.audit_report import AuditReport
-from lifecycle.services.audit_scrub import DAYS, share_of, shares_due
+from lifecycle.services.audits.audit import accept, audit, mark_notified
+from lifecycle.services.audits.report import AuditReport
+from lifecycle.services.audits.scrub import DAYS, share_of, shares_due
 from tests.integration.test_purge_service import add_person, add_voice
 from tests.rooms import session
 

@@ -13,8 +13,8 @@ import pytest
 
 from lifecycle.domain.canonical import canonical_json
 from lifecycle.domain.errors import IntegrityError, NotFound, VlmError
-from lifecycle.services import backup_manifest as m
-from lifecycle.services.backup_prune import list_backup
+from lifecycle.services.backups import manifest as m
+from lifecycle.services.backups.prune import list_backup
 from lifecycle.vault.signing import Signing
 from tests.backups import House, files_below
 

@@ -13,7 +13,7 @@ import pytest
 
 from lifecycle.domain import failpoints
 from lifecycle.domain.errors import IntegrityError, NotFound, Refused, Unavailable, UsageError, VlmError
-from lifecycle.services.backup_prune import list_backup, prune_backup
+from lifecycle.services.backups.prune import list_backup, prune_backup
 from lifecycle.services.put_back import accept_older
 from lifecycle.services.trail import verify_trail
 from tests.backups import House, files_below, killed_at, plain, sealed
@@ -257,7 +257,7 @@ def test_a_file_that_the_registry_lacks_is_named_and_the_rest_is_backed_up(house
 def test_a_place_that_one_accident_would_take_too_is_refused(
     house: House, backup: str, keys: str | None
 ) -> None:
-    from lifecycle.services.backup_create import create_backup
+    from lifecycle.services.backups.create import create_backup
 
     with session(house.folder) as rooms, pytest.raises(UsageError, match="lie in one another"):
         create_backup(
@@ -286,7 +286,7 @@ def test_the_backup_of_another_registry_is_refused(house: House, tmp_path: Path)
     house.create(keys=False)
     other = House(tmp_path / "other")
     with session(other.folder) as rooms:
-        from lifecycle.services.backup_create import create_backup
+        from lifecycle.services.backups.create import create_backup
 
         with pytest.raises(Refused, match="another registry"):
             create_backup(house.backup, keys_to=None, rooms=rooms)
@@ -299,7 +299,7 @@ def test_a_newer_copy_of_the_keys_is_left_as_it_is(house: House) -> None:
     house.purge("kol-a")
     house.create()
     before = files_below(house.keys_copy)
-    from lifecycle.services.backup_keys import accept_target
+    from lifecycle.services.backups.keys import accept_target
 
     (target,) = house.keys_copy.iterdir()
     with pytest.raises(Refused, match="newer"):
@@ -497,7 +497,7 @@ def test_doctor_asks_the_copy_itself_after_a_restore(house: House) -> None:
     with house.opened() as rooms:
         accept_older(rooms=rooms)
 
-    from lifecycle.services.backup_advice import advice
+    from lifecycle.services.backups.advice import advice
 
     with house.opened(writable=True) as rooms:
         assert list(advice(rooms)) == []
@@ -506,7 +506,7 @@ def test_doctor_asks_the_copy_itself_after_a_restore(house: House) -> None:
 def test_doctor_says_when_the_last_backup_is_old_and_not_before_there_is_one(house: House) -> None:
     from datetime import UTC, datetime, timedelta
 
-    from lifecycle.services.backup_advice import advice
+    from lifecycle.services.backups.advice import advice
 
     later = datetime.now(UTC) + timedelta(days=31)
     house.create()
@@ -516,7 +516,7 @@ def test_doctor_says_when_the_last_backup_is_old_and_not_before_there_is_one(hou
 
 def test_a_purge_names_the_backups_that_it_does_not_reach(house: House) -> None:
     from lifecycle.erasure.plan import PurgeVerb
-    from lifecycle.services.purge import PurgeRequest, preview
+    from lifecycle.services.purges.purge import PurgeRequest, preview
 
     with session(house.folder) as rooms:
         before = preview(PurgeRequest("kol-a", PurgeVerb.PURGE_AUDIO), rooms=rooms)

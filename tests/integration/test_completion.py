@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from lifecycle.registry.names import voice_names
-from lifecycle.services.register import register
-from lifecycle.services.register_request import RegisterRequest
+from lifecycle.services.registration.register import register
+from lifecycle.services.registration.request import RegisterRequest
 from tests.conftest import Vlm
 from tests.files import weights
 from tests.rooms import session

@@ -13,11 +13,11 @@ from lifecycle.bootstrap import Rooms
 from lifecycle.domain.errors import NotFound, Unavailable, UsageError
 from lifecycle.domain.failpoints import arm
 from lifecycle.domain.progress import Silent
-from lifecycle.services import import_run
-from lifecycle.services.import_csv import split_list, write_table
-from lifecycle.services.import_propose import Proposal, propose
-from lifecycle.services.import_result import Imported
-from lifecycle.services.import_run import ImportOptions, import_table
+from lifecycle.services.imports import run as import_run
+from lifecycle.services.imports.propose import Proposal, propose
+from lifecycle.services.imports.result import Imported
+from lifecycle.services.imports.run import ImportOptions, import_table
+from lifecycle.services.imports.tables import split_list, write_table
 from tests import trees
 from tests.files import recording, recordings, weights
 from tests.rooms import session, settings_of
@@ -487,7 +487,7 @@ class TestForm:
 
 
 def test_results_are_a_table_that_a_spreadsheet_opens(tmp_path: Path):
-    from lifecycle.services.import_result import results_table
+    from lifecycle.services.imports.result import results_table
 
     rows = voices(tmp_path, 2)
     rows[1]["weights"] = "=nowhere"

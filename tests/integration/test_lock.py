@@ -18,11 +18,11 @@ from lifecycle.domain.packages import Trouble
 from lifecycle.domain.verdicts import Verdict
 from lifecycle.domain.voices import Role
 from lifecycle.runtimes.environments import Runtimes
-from lifecycle.services.audit import audit
-from lifecycle.services.lock import check_lock, lock_python, show_lock
-from lifecycle.services.lock_result import LockResult
-from lifecycle.services.register import register
-from lifecycle.services.register_request import RegisterRequest
+from lifecycle.services.audits.audit import audit
+from lifecycle.services.locks.lock import check_lock, lock_python, show_lock
+from lifecycle.services.locks.result import LockResult
+from lifecycle.services.registration.register import register
+from lifecycle.services.registration.request import RegisterRequest
 from tests.files import weights
 from tests.packages import environment, only_these_wheels, project, uv, wheel
 from tests.rooms import session

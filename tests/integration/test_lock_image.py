@@ -13,9 +13,9 @@ from lifecycle.bootstrap import Rooms
 from lifecycle.domain.errors import NotFound, Unavailable, UnreadableFile, UsageError
 from lifecycle.domain.packages import Trouble
 from lifecycle.domain.verdicts import Verdict
-from lifecycle.services.lock_image import lock_image
-from lifecycle.services.register import register
-from lifecycle.services.register_request import RegisterRequest
+from lifecycle.services.locks.image import lock_image
+from lifecycle.services.registration.register import register
+from lifecycle.services.registration.request import RegisterRequest
 from tests.docker import archive_of, daemon, layer
 from tests.files import weights
 from tests.packages import metadata, only_these_wheels, wheel

@@ -17,15 +17,15 @@ from lifecycle.domain.filters import VoiceFilter
 from lifecycle.domain.uses import Claim
 from lifecycle.domain.voices import State
 from lifecycle.services.hold import hold, unhold
-from lifecycle.services.policy import load_policy
-from lifecycle.services.policy_apply import Permission, apply
-from lifecycle.services.policy_explain import due_at_once, explain_voice
-from lifecycle.services.policy_outcome import Applied
-from lifecycle.services.policy_plan import PolicyPlan, make_plan, plan_id_of
-from lifecycle.services.policy_scheduled import AppliedSummary, apply_scheduled
-from lifecycle.services.policy_survey import survey
-from lifecycle.services.receipts import check_receipt
-from lifecycle.services.register import RegisterRequest, register
+from lifecycle.services.purges.receipts import check_receipt
+from lifecycle.services.registration.register import RegisterRequest, register
+from lifecycle.services.retention.apply import Permission, apply
+from lifecycle.services.retention.explain import due_at_once, explain_voice
+from lifecycle.services.retention.files import load_policy
+from lifecycle.services.retention.outcome import Applied
+from lifecycle.services.retention.plan import PolicyPlan, make_plan, plan_id_of
+from lifecycle.services.retention.scheduled import AppliedSummary, apply_scheduled
+from lifecycle.services.retention.survey import survey
 from lifecycle.services.retire import retire
 from lifecycle.services.session import open_session
 from tests.files import recordings, weights

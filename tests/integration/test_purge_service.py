@@ -26,8 +26,8 @@ from lifecycle.erasure.graph import NodeState
 from lifecycle.erasure.plan import PurgeVerb
 from lifecycle.registry.queries.voices import RecordingSet
 from lifecycle.services.home import initialise
-from lifecycle.services.purge import Purged, PurgeRequest, preview, purge, resume_open
-from lifecycle.services.purge_check import Places, look_again
+from lifecycle.services.purges.check import Places, look_again
+from lifecycle.services.purges.purge import Purged, PurgeRequest, preview, purge, resume_open
 from lifecycle.services.session import open_session
 from lifecycle.settings import Settings, load_settings
 from lifecycle.vault.ledger import EntryKind

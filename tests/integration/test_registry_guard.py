@@ -20,11 +20,11 @@ from lifecycle.services.doctor import examine
 from lifecycle.services.guard import check_generation, check_use, generations
 from lifecycle.services.hold import hold, unhold
 from lifecycle.services.jobs import boot_id, working
-from lifecycle.services.purge import PurgeRequest, preview, purge
-from lifecycle.services.register import register
-from lifecycle.services.register_request import RegisterRequest
+from lifecycle.services.purges.purge import PurgeRequest, preview, purge
+from lifecycle.services.registration.register import register
+from lifecycle.services.registration.request import RegisterRequest
 from lifecycle.services.shelf import list_voices, show_voice
-from lifecycle.services.spec import spec_of
+from lifecycle.services.specs.spec import spec_of
 from lifecycle.services.states import deprecate, restore
 from tests.files import recordings, speaker, weights
 from tests.rooms import session

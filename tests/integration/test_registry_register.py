@@ -13,11 +13,11 @@ from lifecycle.bootstrap import Rooms
 from lifecycle.domain import failpoints
 from lifecycle.domain.errors import Refused, UnreadableFile, UnsafeArtifact, UsageError
 from lifecycle.domain.voices import DataClass, Role
-from lifecycle.services.arrivals import Arrivals
 from lifecycle.services.doctor import examine
-from lifecycle.services.register import register
-from lifecycle.services.register_preview import preview
-from lifecycle.services.register_request import Reference, RegisterRequest
+from lifecycle.services.registration.arrivals import Arrivals
+from lifecycle.services.registration.preview import preview
+from lifecycle.services.registration.register import register
+from lifecycle.services.registration.request import Reference, RegisterRequest
 from tests.files import recording, recordings, speaker, weights
 from tests.formats import build
 from tests.rooms import session

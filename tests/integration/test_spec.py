@@ -10,10 +10,10 @@ import yaml
 
 from lifecycle.bootstrap import Rooms
 from lifecycle.domain.verdicts import Verdict
-from lifecycle.services.register import register
-from lifecycle.services.register_request import RegisterRequest
+from lifecycle.services.registration.register import register
+from lifecycle.services.registration.request import RegisterRequest
 from lifecycle.services.shelf import show_voice
-from lifecycle.services.spec import Spec, spec_of
+from lifecycle.services.specs.spec import Spec, spec_of
 from tests.conftest import Vlm
 from tests.files import weights
 from tests.formats import build

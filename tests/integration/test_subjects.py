@@ -15,21 +15,21 @@ from lifecycle.domain.errors import Held, NotFound, Refused, UnreadableFile, Usa
 from lifecycle.domain.subjects import SCOPES, USES
 from lifecycle.domain.voices import State
 from lifecycle.erasure.plan import PurgeVerb
-from lifecycle.services.audit import audit
-from lifecycle.services.cases import close_case, list_cases, show_case
+from lifecycle.services.audits.audit import audit
 from lifecycle.services.doctor import examine
 from lifecycle.services.guard import check_use, may, refusal
 from lifecycle.services.hold import hold, unhold
-from lifecycle.services.purge import PurgeRequest, preview, purge
-from lifecycle.services.register import register
-from lifecycle.services.register_preview import preview as rehearse
-from lifecycle.services.register_request import RegisterRequest
+from lifecycle.services.people.cases import close_case, list_cases, show_case
+from lifecycle.services.people.consent import Consented, ConsentRequest, add_consent
+from lifecycle.services.people.export import export_subject
+from lifecycle.services.people.shelf import PeopleFilter, list_subjects, show_subject
+from lifecycle.services.people.subjects import add_subject
+from lifecycle.services.people.withdraw import Withdrawn, WithdrawRequest, withdraw
+from lifecycle.services.purges.purge import PurgeRequest, preview, purge
+from lifecycle.services.registration.preview import preview as rehearse
+from lifecycle.services.registration.register import register
+from lifecycle.services.registration.request import RegisterRequest
 from lifecycle.services.states import restore
-from lifecycle.services.subject_consent import Consented, ConsentRequest, add_consent
-from lifecycle.services.subject_export import export_subject
-from lifecycle.services.subject_shelf import PeopleFilter, list_subjects, show_subject
-from lifecycle.services.subject_withdraw import Withdrawn, WithdrawRequest, withdraw
-from lifecycle.services.subjects import add_subject
 from lifecycle.services.trail import verify_trail
 from lifecycle.services.train import train
 from tests.files import recordings, speaker, weights

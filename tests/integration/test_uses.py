@@ -13,9 +13,9 @@ from lifecycle.domain.purges import PurgeState
 from lifecycle.domain.voices import State
 from lifecycle.erasure.graph import NodeState
 from lifecycle.erasure.plan import PurgeVerb
-from lifecycle.services import purge as purges
 from lifecycle.services.hold import hold
-from lifecycle.services.purge import PurgeRequest, preview, purge
+from lifecycle.services.purges import purge as purges
+from lifecycle.services.purges.purge import PurgeRequest, preview, purge
 from lifecycle.services.retire import retire
 from lifecycle.services.use import add_use, list_uses, remove_use
 from tests.integration.test_purge_service import add_person, add_voice

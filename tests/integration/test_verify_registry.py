@@ -16,8 +16,8 @@ from lifecycle.domain.verdicts import Verdict
 from lifecycle.runtimes import environments
 from lifecycle.runtimes.environments import Runtimes
 from lifecycle.services import golden, home, session
-from lifecycle.services.register import register
-from lifecycle.services.register_request import RegisterRequest
+from lifecycle.services.registration.register import register
+from lifecycle.services.registration.request import RegisterRequest
 from lifecycle.services.verify import plan, verify
 from lifecycle.services.verify_result import Result, VerifyRequest
 from lifecycle.settings import Settings, load_settings

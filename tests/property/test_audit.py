@@ -33,9 +33,9 @@ from lifecycle.domain.verdicts import Row, Verdict
 from lifecycle.domain.voices import CLASS_OF_ROLE, Artifact, DataClass, Role, State, Version, Voice
 from lifecycle.registry.queries.risks import AcceptedRow
 from lifecycle.registry.unit_of_work import UnitOfWork
-from lifecycle.services import audit_look
-from lifecycle.services.audit_facts import Context, voice_facts
-from lifecycle.services.audit_look import Question, look, note
+from lifecycle.services.audits import look as audit_look
+from lifecycle.services.audits.facts import Context, voice_facts
+from lifecycle.services.audits.look import Question, look, note
 from lifecycle.watch.rules import RISKS, machine_risks, notices_of, risks_of
 from lifecycle.watch.snapshot import Snapshot
 from tests.rooms import session

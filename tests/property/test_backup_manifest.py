@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lifecycle.domain.canonical import canonical_json
 from lifecycle.domain.digest import Digest
 from lifecycle.domain.errors import IntegrityError
-from lifecycle.services import backup_manifest as m
+from lifecycle.services.backups import manifest as m
 from lifecycle.vault.signing import Signing
 
 digests = st.binary(min_size=32, max_size=32).map(lambda raw: Digest("blake3", raw.hex()))

@@ -6,7 +6,7 @@ import io
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lifecycle.services.import_csv import (
+from lifecycle.services.imports.tables import (
     COLUMNS,
     guarded,
     join_list,

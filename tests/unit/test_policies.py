@@ -15,7 +15,7 @@ from lifecycle.domain.errors import NotFound, UsageError
 from lifecycle.domain.policies import Action, IfMissing, Limits, Period, Policy, TimeBase
 from lifecycle.domain.policy_reader import _KEYS, _RULE_KEYS, policy_of, read_draft
 from lifecycle.domain.voices import DataClass, State
-from lifecycle.services.policy import load_policy, policy_folder, read_policy
+from lifecycle.services.retention.files import load_policy, policy_folder, read_policy
 
 ROOT = Path(__file__).parents[2]
 GOOD = """\

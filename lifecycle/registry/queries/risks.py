@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, insert, select
 
 from lifecycle.domain.errors import IntegrityError
 from lifecycle.registry import tables as t
@@ -64,10 +64,3 @@ class RiskQueries:
             AcceptedRow(r.uid, r.risk, r.voice_uid, from_text(r.until), r.reason_sealed, from_text(r.at))
             for r in rows
         ]
-
-    def last_audit(self) -> int | None:
-        """Return the sequence of the newest audit on the trail, or None."""
-        found = self._connection.scalar(
-            select(func.max(t.events.c.sequence)).where(t.events.c.verb == "audit")
-        )
-        return None if found is None else int(found)

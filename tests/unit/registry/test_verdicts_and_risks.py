@@ -122,11 +122,3 @@ def test_an_acceptance_for_a_voice_that_is_not_there_is_refused(registry):
 
     with registry.write() as uow, pytest.raises(IntegrityError):
         uow.risks.accept(accepted)
-
-
-def test_the_last_audit_is_found_among_other_events(registry):
-    with registry.write() as uow:
-        assert uow.risks.last_audit() is None
-        for verb in ("register", "audit", "audit.accept"):
-            uow.trail.append(verb)
-        assert uow.risks.last_audit() == 1

@@ -8,7 +8,7 @@ import pytest
 
 from lifecycle.domain.subjects import WITHDRAWAL, Case
 from lifecycle.registry.queries.cases import CaseRow
-from lifecycle.services.cases import ListedCase
+from lifecycle.services.people.cases import ListedCase
 
 DUE = date(2026, 12, 20)
 

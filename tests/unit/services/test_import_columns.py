@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from lifecycle.services.import_csv import COLUMNS
+from lifecycle.services.imports.tables import COLUMNS
 
 ROOT = Path(__file__).parents[3]
 

@@ -8,7 +8,7 @@ from lifecycle.domain.packages import Environment, Installed, Locked, Note, Trou
 from lifecycle.domain.verdicts import Verdict
 from lifecycle.runtimes.installed import environment_of
 from lifecycle.runtimes.resolve import Offer, public_url
-from lifecycle.services.lock_make import askable, compose
+from lifecycle.services.locks.make import askable, compose
 
 DIGEST = "ab" * 32
 WHEEL = Wheel("alpha-1.0-py3-none-any.whl", DIGEST)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from lifecycle.domain.risks import Risk, Severity
 from lifecycle.registry.queries.alerts import DueNotice
-from lifecycle.services.audit_report import AuditReport, Scrub, Scrubbed
-from lifecycle.services.news import MAX_FINDINGS, MAX_IDS, News, _counts
+from lifecycle.services.audits.news import MAX_FINDINGS, MAX_IDS, News, _counts
+from lifecycle.services.audits.report import AuditReport, Scrub, Scrubbed
 from lifecycle.watch.report import Finding, Tally
 
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)

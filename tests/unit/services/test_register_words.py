@@ -11,9 +11,9 @@ from lifecycle.cli.register import references
 from lifecycle.domain.errors import NotFound, UnreadableFile, UsageError
 from lifecycle.domain.time_bases import local_day
 from lifecycle.formats import Inspection, TensorInfo
-from lifecycle.services.recordings import MAX_DEPTH, find_recordings
-from lifecycle.services.register_request import RegisterRequest
-from lifecycle.services.register_state import facts_of
+from lifecycle.services.registration.recordings import MAX_DEPTH, find_recordings
+from lifecycle.services.registration.request import RegisterRequest
+from lifecycle.services.registration.state import facts_of
 
 
 def test_a_clip_may_carry_a_style_and_its_words() -> None:

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lifecycle.domain.errors import Refused, UsageError
-from lifecycle.services.schedule import with_block
-from lifecycle.services.schedule_texts import KINDS, Job, cron_marks, shipped, texts
+from lifecycle.services.schedules.schedule import with_block
+from lifecycle.services.schedules.texts import KINDS, Job, cron_marks, shipped, texts
 
 ROOT = Path(__file__).parents[3]
 JOB = Job(
@@ -45,7 +45,7 @@ def test_what_is_shipped_is_what_is_made():
         if path.is_file() and path.name != "README.md"
     }
 
-    assert there == shipped(), "write lifecycle.services.schedule_texts.shipped() into deploy/ again"
+    assert there == shipped(), "write lifecycle.services.schedules.texts.shipped() into deploy/ again"
 
 
 def verified(folder: Path, *scope: str) -> tuple[int, str]:

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from lifecycle.domain.errors import UnreadableFile
 from lifecycle.formats import Inspection, TensorInfo, inspect
-from lifecycle.services.spec import MAX_BYTES, make_spec, read_spec
-from lifecycle.services.spec_facts import needs_of, sheet_of, token_digest
-from lifecycle.services.spec_page import page_of
-from lifecycle.services.spec_sheet import Sheet
-from lifecycle.services.spec_sovits import SYMBOLS
+from lifecycle.services.specs.facts import needs_of, sheet_of, token_digest
+from lifecycle.services.specs.page import page_of
+from lifecycle.services.specs.sheet import Sheet
+from lifecycle.services.specs.sovits import SYMBOLS
+from lifecycle.services.specs.spec import MAX_BYTES, make_spec, read_spec
 from tests.formats import build
 
 

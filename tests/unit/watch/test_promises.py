@@ -8,7 +8,7 @@ import pytest
 
 from lifecycle.domain.risks import Severity
 from lifecycle.domain.voices import State
-from lifecycle.services.policy import load_policy
+from lifecycle.services.retention.files import load_policy
 from lifecycle.watch.promises import promises
 from lifecycle.watch.snapshot import DueCase, Snapshot, VoiceFacts
 

@@ -12,7 +12,7 @@ from lifecycle.domain.subjects import Consent
 from lifecycle.domain.time_bases import Facts, Kept, Span
 from lifecycle.domain.verdicts import Row, Verdict
 from lifecycle.domain.voices import DataClass, State
-from lifecycle.services.policy import load_policy
+from lifecycle.services.retention.files import load_policy
 from lifecycle.watch.rules import RISKS, command_of, find_risks
 from lifecycle.watch.snapshot import Damage, Snapshot, VoiceFacts
 

@@ -1,0 +1,1 @@
+"""Voices at risk: found, reported in files, told to people."""

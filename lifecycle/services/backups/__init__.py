@@ -1,0 +1,1 @@
+"""Second copies: made while others write, checked, put back, thinned out."""

@@ -1,0 +1,1 @@
+"""What is destroyed for good: planned, decided, done, looked at again, and told in a receipt."""

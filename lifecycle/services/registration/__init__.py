@@ -1,0 +1,1 @@
+"""Files become a voice, a version of one, or additions to one."""

@@ -1,0 +1,1 @@
+"""Policies over a whole registry: read, explained, planned, applied."""

@@ -1,0 +1,1 @@
+"""The nightly audit in the hands of a timer."""
