@@ -65,7 +65,7 @@ def look_again(places: Places) -> Seen:
     try:
         ran = subprocess.run(
             [sys.executable, "-P", "-m", "lifecycle.services.purges.check"],
-            env={**kept, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+            env={**kept, "PYTHONPATH": str(Path(__file__).resolve().parents[3])},
             input=json.dumps(asdict(places)).encode(),
             capture_output=True,
             timeout=_TIMEOUT_S,

@@ -23,7 +23,7 @@ def policy_folder(package: Path | None = None) -> Path:
     Raises:
         NotFound: Neither is there: the installation is damaged.
     """
-    root = package or Path(__file__).resolve().parents[1]
+    root = package or Path(__file__).resolve().parents[2]
     for folder in (root / "_data" / "policies", root.parent / "policies"):
         if (folder / "default.yaml").is_file():
             return folder
