@@ -201,7 +201,7 @@ def test_a_folder_that_is_a_file_is_refused_before_anything_is_looked_at(folder)
 
     assert (folder / "out").read_text(encoding="utf-8") == "mine"
     with session(folder) as rooms, rooms.registry.read() as uow:
-        assert "audit" not in [event.verb for event in uow.trail.stored()]
+        assert "audit" not in [each.event.verb for each in uow.trail.stored()]
 
 
 # ---- who is told
