@@ -161,9 +161,10 @@ class Imported:
         if not self.places:
             return lines
         many = sum(self.places.values())
-        still = "1 original still lies" if many == 1 else f"{many} originals still lie"
         lines.append(
-            f"{still} where they came from, unencrypted:" if many != 1 else f"{still} where it came from:"
+            "1 original still lies where it came from, unencrypted:"
+            if many == 1
+            else f"{many} originals still lie where they came from, unencrypted:"
         )
         return lines + _some(columns([[f"  {path}", str(count)] for path, count in self.places.items()]))
 
