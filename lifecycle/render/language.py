@@ -20,13 +20,21 @@ _PLACE = re.compile(r"\{(\d+)\}")
 # Segments of a line that stand apart: columns, and the command at the right of a sentence.
 _APART = re.compile(r"(\s{2,}|^\s+)")
 _DEEPEST = 3
+_WORD = re.compile(r"[A-Za-z]{2,}")
+# A number, with its unit where it has one.
+_NUMBER = re.compile(r"\d[\d.,]*(?: \w{1,3})?")
 
 
 @dataclass(frozen=True)
 class _Pattern:
-    """One sentence with places for what is told in it."""
+    """One sentence with places for what is told in it.
+
+    A weak one has a single word of its own behind what is told, as `{0} in {1}` has, so that words of a user could be
+    taken for it; it counts only where it begins with a number.
+    """
 
     anchor: str
+    weak: bool
     places: tuple[int, ...]
     matcher: re.Pattern[str]
     translation: str
@@ -69,7 +77,7 @@ class Catalogue:
             return exact
         for pattern in self._patterns:
             found = pattern.matcher.fullmatch(text) if pattern.anchor in text else None
-            if found is not None:
+            if found is not None and not (pattern.weak and _NUMBER.fullmatch(found[1]) is None):
                 told = {n: self._sentence(found[i + 1], depth + 1) for i, n in enumerate(pattern.places)}
                 return _filled(pattern.translation, told)
         return text
@@ -89,7 +97,8 @@ def _pattern(key: str, translation: str) -> _Pattern:
     literals = _PLACE.split(key)[::2]
     matcher = "(.*?)".join(re.escape(literal) for literal in literals)
     places = tuple(int(place) for place in _PLACE.findall(key))
-    return _Pattern(max(literals, key=len), places, re.compile(matcher, re.DOTALL), translation)
+    weak = not literals[0] and len(_WORD.findall(" ".join(literals))) < 2
+    return _Pattern(max(literals, key=len), weak, places, re.compile(matcher, re.DOTALL), translation)
 
 
 def language_of(environment: Mapping[str, str]) -> str:

@@ -15,6 +15,7 @@ ZH = Catalogue(
         "{0} holds lie on {1}": "{1} 上有 {0} 个保留",
         "why: {0}": "原因：{0}",
         "{0} voice{1}": "{0} 个声音",
+        "{0}, in {1}": "{0}，用时 {1}",
     }
 )
 
@@ -47,6 +48,8 @@ def test_the_locale_decides_as_gettext_does(environment, language):
         ("why: nothing at risk", "原因：没有风险"),
         ("  nothing at risk    vlm audit", "  没有风险    vlm audit"),
         ("2 voices", "2 个声音"),
+        ("radio voices", "radio voices"),
+        ("shows, in China", "shows, in China"),
         ("a sentence that nobody translated", "a sentence that nobody translated"),
     ],
 )
