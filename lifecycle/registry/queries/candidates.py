@@ -46,9 +46,14 @@ class Kinds:
     others: Sequence[str]
 
 
-def meant(wanted: VoiceFilter) -> Any:
-    """Return the condition that a voice is living and meant."""
-    conditions: list[Any] = [v.state.in_(_LIVING)]
+def meant(wanted: VoiceFilter, *, named: bool = False) -> Any:
+    """Return the condition that a voice is living and meant.
+
+    Args:
+        named: The query goes through the voices by name, and only the living have one; asking for their state as
+            well would make SQLite collect and sort all of them for one page.
+    """
+    conditions: list[Any] = [v.name.is_not(None) if named else v.state.in_(_LIVING)]
     if wanted.names:
         conditions.append(v.name.in_(wanted.names))
     if wanted.states:

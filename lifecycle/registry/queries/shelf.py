@@ -67,7 +67,7 @@ class ShelfQueries:
         Args:
             after: The last name of the page before; a voice that came meanwhile is found if it comes later.
         """
-        query = select(t.voices).where(self._condition(wanted), v.name.is_not(None))
+        query = select(t.voices).where(self._condition(wanted, named=True))
         if after is not None:
             query = query.where(v.name > after)
         return self._shelved(query.order_by(v.name).limit(limit), wanted.now)
@@ -103,8 +103,8 @@ class ShelfQueries:
                     numbers[name] = numbers.get(name, 0) + int(number)
         return sorted(found.items(), key=lambda each: (each[0] is None, each[0] or ""))
 
-    def _condition(self, wanted: Wanted) -> Any:
-        conditions = [meant(wanted.filter)]
+    def _condition(self, wanted: Wanted, *, named: bool = False) -> Any:
+        conditions = [meant(wanted.filter, named=named)]
         if wanted.in_use is not None:
             conditions.append(self._used(wanted.now) if wanted.in_use else ~self._used(wanted.now))
         return and_(*conditions)
