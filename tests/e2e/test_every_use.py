@@ -184,9 +184,12 @@ def test_from_the_second_of_a_withdrawal_every_command_refuses(
     assert set(calls) | {"vlm verify", "vlm import"} == GUARDED.keys()
 
 
-def test_the_python_api_refuses_too(withdrawn: Vlm, tmp_path: Path) -> None:
+def test_the_python_api_refuses_too(withdrawn: Vlm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import lifecycle
 
+    for name in ("VLM_CONFIG", "VLM_DATABASE_URL"):
+        if name in withdrawn.environment:
+            monkeypatch.setenv(name, withdrawn.environment[name])
     takes = recordings(tmp_path / "takes")
     with lifecycle.open(withdrawn.home, keys=withdrawn.keys) as registry:
         calls = [
