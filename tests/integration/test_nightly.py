@@ -37,6 +37,7 @@ from lifecycle.services.audits.notify import Notifier, addresses, notifiers
 from lifecycle.services.retention.plan import make_plan
 from lifecycle.vault.files import locked
 from tests.files import recordings, weights
+from tests.policies import POLICY
 from tests.rooms import session
 
 ROOT = Path(__file__).parents[2]
@@ -565,42 +566,14 @@ def test_a_case_is_told_of_on_its_days_and_each_night_once_it_is_late(today, tol
 
 # ---- a policy by a timer
 
-POLICY = """\
-apiVersion: vlm/1
-kind: RetentionPolicy
-id: mine
-version: 1
-owner: video
-legal_basis: contract 12
-timezone: UTC
-dry_run_first: true
-notice:
-  before: []
-limits:
-  max_items_per_run: 5
-  max_bytes_per_run: 1000000000
-  max_fraction_of_store: 1
-  verify_seconds: 60
-  verify_memory_mb: 4096
-audit:
-  consent_due_days: 30
-  verify_every_days: 90
-rules:
-  - id: old
-    applies_to:
-      classes: [source]
-      states: [active, deprecated, retired]
-    time_base: registered_at
-    delete_after: P1D
-    action: purge_audio
-"""
+DAILY = POLICY.replace("delete_after: P1Y", "delete_after: P1D")
 
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Path:
     """A registry whose one voice has recordings that a policy of its own lets go after a day."""
     (tmp_path / "policies").mkdir()
-    (tmp_path / "policies" / "mine.yaml").write_text(POLICY, encoding="utf-8")
+    (tmp_path / "policies" / "mine.yaml").write_text(DAILY, encoding="utf-8")
     with session(tmp_path) as rooms:
         Lifecycle(rooms).register(
             "me",

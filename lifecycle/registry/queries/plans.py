@@ -16,6 +16,7 @@ from lifecycle.domain.subjects import Consent
 from lifecycle.domain.time_bases import Facts, Kept, Span
 from lifecycle.domain.voices import DataClass, State
 from lifecycle.registry import tables as t
+from lifecycle.registry.queries.subjects import consent_of
 from lifecycle.registry.queries.uses import counts
 from lifecycle.registry.times import from_text, maybe_text, maybe_time, to_text
 
@@ -266,18 +267,7 @@ class PlanQueries:
         )
         found: dict[tuple[int, str], list[Consent]] = {}
         for row in self._connection.execute(query):
-            one = Consent(
-                uid=row.uid,
-                subject_uid=row.subject_uid,
-                scope=row.scope,
-                valid_from=maybe_time(row.valid_from),
-                valid_until=maybe_time(row.valid_until),
-                renews_uid=row.renews_uid,
-                received_at=from_text(row.received_at),
-                evidence_uid=row.evidence_uid,
-                withdrawn_at=maybe_time(row.withdrawn_at),
-            )
-            found.setdefault((row.of_voice, row.subject_uid), []).append(one)
+            found.setdefault((row.of_voice, row.subject_uid), []).append(consent_of(row))
         return found
 
     def _held(self, ids: list[int]) -> set[int]:
